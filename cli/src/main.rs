@@ -1,0 +1,2 @@
+//! qconfig-cli
+fn main() {}

@@ -1,0 +1,352 @@
+//! The contract between a dispatch table and the code that computes.
+//!
+//! A [`Kernel`] is a row of plain function pointers. When a plan is made, [`Kernel::sizes`] and
+//! [`Kernel::pack`] turn a [`NodeSpec`] (shapes, quantization parameters, weights) into a *blob*:
+//! little-endian bytes that hold everything the kernel needs, the same on every instruction set, so
+//! that a saved plan runs anywhere. When a session runs, [`Kernel::run`] reads blob and inputs and
+//! writes its part of the output; it allocates nothing.
+//!
+//! # Storage
+//! - Shapes are given in storage order, channels last: `[N, H, W, C]`, `[N, L, C]`, `[.., K]`.
+//! - `quint8` activations are stored as they are. `qint8` activations are stored **with the sign bit
+//!   flipped** (`stored = q + 128`, a `u8`), so that one kernel serves both; [`QParams::zero_point`]
+//!   is always that of the dtype itself (so for `qint8` the stored zero point is `zero_point + 128`).
+//! - `float32` tensors are stored as native-endian bytes on 4-byte alignment.
+//! - Blobs and tensors start on 64-byte boundaries.
+
+use core::fmt;
+use core::ops::Range;
+
+use crate::{DType, Isa};
+
+/// Scale and zero point of a per-tensor quantized value: `real = scale * (q - zero_point)`.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct QParams {
+    /// Positive and finite.
+    pub scale: f32,
+    /// In the range of the dtype.
+    pub zero_point: i32,
+}
+
+/// Shape and type of an activation.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct TensorSpec<'a> {
+    /// Element type.
+    pub dtype: DType,
+    /// Dimensions in storage order (channels last).
+    pub shape: &'a [usize],
+    /// Present exactly where `dtype` is quantized.
+    pub qparams: Option<QParams>,
+}
+
+impl TensorSpec<'_> {
+    /// Number of elements, or `None` where the product overflows.
+    pub fn elements(&self) -> Option<usize> {
+        self.shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d))
+    }
+
+    /// Bytes in memory, or `None` where that overflows.
+    pub fn bytes(&self) -> Option<usize> {
+        let bits = self.elements()?.checked_mul(self.dtype.bits() as usize)?;
+        Some(bits.div_ceil(8))
+    }
+}
+
+/// The values of a weight.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum WeightData<'a> {
+    /// Quantized, one `i8` an element.
+    I8(&'a [i8]),
+    /// Float; a kernel with a `float16` weight rounds it while packing.
+    F32(&'a [f32]),
+}
+
+/// A weight: `[O, K]` for linear, `[O, kh, kw, I / groups]` for convolutions.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct WeightSpec<'a> {
+    /// `qint8` or `float16`.
+    pub dtype: DType,
+    /// Dimensions, output channels first, input channels last.
+    pub shape: &'a [usize],
+    /// Row-major values of `shape`.
+    pub data: WeightData<'a>,
+    /// One scale, or one for each output channel; empty for float weights.
+    pub scales: &'a [f32],
+    /// As many as `scales`.
+    pub zero_points: &'a [i32],
+}
+
+/// What follows the operator inside the same kernel.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub enum Activation {
+    /// Nothing.
+    #[default]
+    None,
+    /// `max(x, 0)`.
+    Relu,
+    /// `min(max(x, low), high)`, bounds in real values.
+    Clamp {
+        /// Lower bound.
+        low: f32,
+        /// Upper bound.
+        high: f32,
+    },
+}
+
+/// Window of a convolution or a pool, `[height, width]`; one-dimensional windows have height 1.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Window {
+    /// Kernel size.
+    pub kernel: [usize; 2],
+    /// Step between outputs.
+    pub stride: [usize; 2],
+    /// Padding before and after: `[top, left, bottom, right]`.
+    pub padding: [usize; 4],
+    /// Step between taps.
+    pub dilation: [usize; 2],
+}
+
+/// What a node computes.
+#[derive(Clone, Copy, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum NodeOp {
+    /// `y[.., o] = sum_k x[.., k] w[o, k] + b[o]`.
+    Linear,
+    /// Convolution of `[N, H, W, C]` (or `[N, L, C]`, with a window of height 1).
+    Conv {
+        /// The window.
+        window: Window,
+        /// Channel groups; equal to the input channels for depthwise.
+        groups: usize,
+    },
+    /// `a + b`, same shapes.
+    Add,
+    /// Maximum over a window; padding never wins.
+    MaxPool {
+        /// The window.
+        window: Window,
+    },
+    /// Mean over a window.
+    AvgPool {
+        /// The window; dilation 1.
+        window: Window,
+        /// Whether padded cells count in the divisor.
+        count_include_pad: bool,
+        /// Replaces the divisor.
+        divisor_override: Option<usize>,
+    },
+    /// Mean over all spatial positions: `[N, H, W, C]` to `[N, 1, 1, C]`, any number of axes between.
+    GlobalAvgPool,
+    /// The activation alone, input and output with the same quantization parameters.
+    Clamp,
+    /// `float32` to quantized.
+    Quantize,
+    /// Quantized to `float32`.
+    Dequantize,
+    /// Quantized to quantized with other parameters.
+    Requantize,
+    /// Channels last to channels first: `[N, H, W, C]` stored as `[N, C, H, W]`, any number of axes between.
+    ToChannelsFirst,
+    /// Channels first to channels last.
+    ToChannelsLast,
+}
+
+/// All that a kernel may know about a node when the plan is made.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct NodeSpec<'a> {
+    /// The operator and its attributes.
+    pub op: NodeOp,
+    /// What is fused behind it.
+    pub activation: Activation,
+    /// Activations that come in.
+    pub inputs: &'a [TensorSpec<'a>],
+    /// The activation that goes out.
+    pub output: TensorSpec<'a>,
+    /// The weight, where the operator has one.
+    pub weight: Option<WeightSpec<'a>>,
+    /// Bias in real values, one for each output channel.
+    pub bias: Option<&'a [f32]>,
+    /// For dynamic kernels: quantize activations to 7 bits (`qmax / 2`), as torch's `reduce_range`.
+    pub reduce_range: bool,
+}
+
+/// Bytes a packed node takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Sizes {
+    /// Length of the blob.
+    pub blob: usize,
+    /// Scratch memory of one thread while it runs.
+    pub scratch: usize,
+}
+
+/// How the work of a node can be cut: into `units` pieces, in the order of the output, each of
+/// `unit_bytes` output bytes (the last may be shorter).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Split {
+    /// Number of pieces.
+    pub units: usize,
+    /// Output bytes of each but perhaps the last.
+    pub unit_bytes: usize,
+    /// Total output bytes.
+    pub output_bytes: usize,
+    /// Units that a thread should take at least, so that waking it pays.
+    pub grain: usize,
+}
+
+impl Split {
+    /// The output bytes of a range of units.
+    pub fn bytes(&self, units: &Range<usize>) -> Range<usize> {
+        let at = |unit: usize| unit.saturating_mul(self.unit_bytes).min(self.output_bytes);
+        at(units.start)..at(units.end)
+    }
+}
+
+/// One call of a kernel: a range of its units.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// What [`Kernel::pack`] wrote.
+    pub blob: &'a [u8],
+    /// The inputs, whole.
+    pub inputs: &'a [&'a [u8]],
+    /// The output bytes of `units`.
+    pub output: &'a mut [u8],
+    /// Which part of the work this call does.
+    pub units: Range<usize>,
+    /// At least [`Sizes::scratch`] bytes, contents arbitrary.
+    pub scratch: &'a mut [u8],
+    /// The instruction set to use.
+    pub isa: Isa,
+}
+
+/// Why a kernel cannot take a node.
+#[derive(Clone, PartialEq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The node's operator or an attribute of it is not this kernel's.
+    #[error("{0}")]
+    Operator(&'static str),
+    /// Shapes that do not fit each other.
+    #[error("{0}")]
+    Shape(&'static str),
+    /// A dtype that this kernel does not take.
+    #[error("{place} is {dtype}, which this kernel does not take")]
+    DType {
+        /// `input`, `output`, `weight`.
+        place: &'static str,
+        /// The dtype found.
+        dtype: DType,
+    },
+    /// A scale, or a ratio of scales, outside what the formula allows.
+    #[error("{what} is {value}, outside {low:e}..{high:e}")]
+    Scale {
+        /// Which scale or ratio.
+        what: &'static str,
+        /// Its value.
+        value: f32,
+        /// Lower bound, included.
+        low: f32,
+        /// Upper bound, excluded.
+        high: f32,
+    },
+    /// A zero point outside its dtype.
+    #[error("zero point {0} is outside its dtype")]
+    ZeroPoint(i32),
+    /// The reduction is so long that an `i32` accumulator could overflow.
+    #[error("{k} products could overflow the 32-bit accumulator (at most {max})")]
+    Accumulator {
+        /// Length of the reduction.
+        k: usize,
+        /// The longest one allowed.
+        max: usize,
+    },
+    /// A value of the weight or the bias is NaN or infinite.
+    #[error("{0} holds NaN or infinity")]
+    NotFinite(&'static str),
+}
+
+/// Why a blob and its inputs do not fit together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BlobError {
+    /// The blob's header is damaged or another kernel's.
+    #[error("the packed data of kernel `{0}` is damaged or not its own")]
+    Header(&'static str),
+    /// A length is not what the header says.
+    #[error("{what} has {found} bytes, {expected} are needed")]
+    Length {
+        /// Which buffer.
+        what: &'static str,
+        /// Bytes needed.
+        expected: usize,
+        /// Bytes found.
+        found: usize,
+    },
+}
+
+/// Which dtype configs a kernel family takes.
+///
+/// A `const` check emitted by `backend_config!` holds every bound dtype config against it.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Signature {
+    /// Input dtypes accepted.
+    pub input: &'static [DType],
+    /// Output dtypes accepted.
+    pub output: &'static [DType],
+    /// Weight dtypes accepted; empty where the operator has no weight.
+    pub weight: &'static [DType],
+    /// Bias dtypes accepted; empty where the operator has no bias.
+    pub bias: &'static [DType],
+    /// Whether activations are quantized on the fly.
+    pub is_dynamic: bool,
+    /// Weights must be guaranteed to lie in this range, where one is given.
+    pub weight_range: Option<(i64, i64)>,
+    /// Scales must be guaranteed not to fall below this bound, where one is given.
+    pub scale_min: Option<f64>,
+}
+
+/// A row of a dispatch table: one operator contract, with its variants for each instruction set inside.
+#[derive(Clone, Copy)]
+pub struct Kernel {
+    /// The family's name, unique within a backend: `q8_linear`.
+    pub name: &'static str,
+    /// The dtype configs it takes.
+    pub signature: Signature,
+    /// How many bytes [`Kernel::pack`] will write and [`Kernel::run`] needs as scratch.
+    pub sizes: fn(&NodeSpec<'_>) -> Result<Sizes, Refusal>,
+    /// Writes the blob; `blob.len()` is [`Sizes::blob`].
+    pub pack: fn(&NodeSpec<'_>, &mut [u8]) -> Result<(), Refusal>,
+    /// Checks a blob from anywhere against the lengths of the buffers it will run on.
+    pub split: fn(blob: &[u8], inputs: &[usize]) -> Result<Split, BlobError>,
+    /// Computes. Safe on any bytes: what does not fit is an error, never out of bounds.
+    pub run: fn(Call<'_>) -> Result<(), BlobError>,
+    /// The variant that `run` takes for this blob on that instruction set: `8x16c4__avx2`.
+    pub variant: fn(blob: &[u8], isa: Isa) -> &'static str,
+}
+
+impl fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kernel").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// A type that stands for a kernel in a `kernel` clause of `backend_config!`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a kernel family",
+    label = "a `kernel` clause takes a type that implements `KernelFamily`"
+)]
+pub trait KernelFamily {
+    /// The kernel.
+    const KERNEL: &'static Kernel;
+}
+
+/// The type-level dispatch table: `Backend: Dispatch<Pattern, Config>` exists exactly where a kernel
+/// is bound, and only the kernels that a program names are linked.
+#[diagnostic::on_unimplemented(
+    message = "backend `{Self}` has no kernel for pattern `{P}` with dtype config `{C}`",
+    label = "no `kernel` clause binds this pair",
+    note = "bind one with `kernel CONFIG => Family;` in the pattern's block, or ask for another pair"
+)]
+pub trait Dispatch<P, C> {
+    /// The kernel of this pair.
+    const KERNEL: &'static Kernel;
+}
