@@ -16,7 +16,10 @@ use core::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 #[repr(u8)]
 #[non_exhaustive]
-#[allow(non_camel_case_types, reason = "the names are PyTorch's, so that a reader of either finds the other")]
+#[allow(
+    non_camel_case_types,
+    reason = "the names are PyTorch's, so that a reader of either finds the other"
+)]
 pub enum DType {
     /// Unsigned 8-bit, quantized.
     quint8,
@@ -104,12 +107,18 @@ impl DType {
 
     /// Whether values of this type carry a scale and a zero point.
     pub const fn is_quantized(self) -> bool {
-        matches!(self, DType::quint8 | DType::qint8 | DType::qint32 | DType::quint4x2 | DType::quint2x4)
+        matches!(
+            self,
+            DType::quint8 | DType::qint8 | DType::qint32 | DType::quint4x2 | DType::quint2x4
+        )
     }
 
     /// Whether this is a floating-point type.
     pub const fn is_float(self) -> bool {
-        matches!(self, DType::float16 | DType::bfloat16 | DType::float32 | DType::float64)
+        matches!(
+            self,
+            DType::float16 | DType::bfloat16 | DType::float32 | DType::float64
+        )
     }
 
     /// The smallest and largest quantized value, or `None` where the type is not quantized.

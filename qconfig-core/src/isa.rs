@@ -19,8 +19,12 @@ pub enum IsaLevel {
 
 impl IsaLevel {
     /// Every level, in order.
-    pub const ALL: &'static [IsaLevel] =
-        &[IsaLevel::Scalar, IsaLevel::Avx2, IsaLevel::Avx512Vnni, IsaLevel::Neon];
+    pub const ALL: &'static [IsaLevel] = &[
+        IsaLevel::Scalar,
+        IsaLevel::Avx2,
+        IsaLevel::Avx512Vnni,
+        IsaLevel::Neon,
+    ];
 
     /// The name `QCONFIG_ISA` takes.
     pub const fn name(self) -> &'static str {
@@ -79,12 +83,20 @@ impl Isa {
     /// # Errors
     /// [`IsaError::Missing`] where the CPU lacks it.
     pub fn require(level: IsaLevel) -> Result<Isa, IsaError> {
-        if has(level) { Ok(Isa(level)) } else { Err(IsaError::Missing(level)) }
+        if has(level) {
+            Ok(Isa(level))
+        } else {
+            Err(IsaError::Missing(level))
+        }
     }
 
     /// The levels this CPU has, [`Isa::SCALAR`] first.
     pub fn available() -> impl Iterator<Item = Isa> {
-        IsaLevel::ALL.iter().copied().filter(|level| has(*level)).map(Isa)
+        IsaLevel::ALL
+            .iter()
+            .copied()
+            .filter(|level| has(*level))
+            .map(Isa)
     }
 
     /// The best level this CPU has.
@@ -101,7 +113,10 @@ impl Isa {
         match std::env::var("QCONFIG_ISA") {
             Err(_) => Ok(Self::detect()),
             Ok(name) => {
-                let level = IsaLevel::ALL.iter().copied().find(|level| level.name() == name);
+                let level = IsaLevel::ALL
+                    .iter()
+                    .copied()
+                    .find(|level| level.name() == name);
                 Self::require(level.ok_or(IsaError::Unknown)?)
             }
         }
@@ -126,7 +141,16 @@ fn has(level: IsaLevel) -> bool {
         IsaLevel::Avx2 => features!("avx2", "fma", "f16c"),
         #[cfg(target_arch = "x86_64")]
         IsaLevel::Avx512Vnni => {
-            features!("avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni")
+            features!(
+                "avx2",
+                "fma",
+                "f16c",
+                "avx512f",
+                "avx512bw",
+                "avx512vl",
+                "avx512dq",
+                "avx512vnni"
+            )
         }
         #[cfg(target_arch = "aarch64")]
         IsaLevel::Neon => cfg!(target_feature = "neon"),

@@ -7,10 +7,35 @@
 #[cfg_attr(not(test), allow(unused_extern_crates))]
 extern crate alloc;
 
+mod config;
+mod constraint;
 mod dtype;
 mod isa;
 pub mod kernel;
+pub mod operator;
+mod pattern;
 
+pub use config::{ConfigProblem, DTypeConfig, ObservationType, config_problem};
+pub use constraint::{BoundProblem, DTypeWithConstraints, Origin, Problems};
 pub use dtype::DType;
 pub use isa::{Isa, IsaError, IsaLevel};
 pub use kernel::{Dispatch, Kernel, KernelFamily};
+pub use operator::{Operator, Spelled, Spelling};
+pub use pattern::{
+    BackendConfig, BackendPatternConfig, Fuser, Pattern, PatternIndex, PatternProblem, PatternTree,
+    chain_problem,
+};
+
+/// What `backend_config!` expands to names only this module.
+#[doc(hidden)]
+pub mod __private {
+    pub use core;
+
+    pub use crate::kernel::{Dispatch, Kernel, KernelFamily, Signature};
+    pub use crate::operator::{F, method, nn, nni, nniqat, nnqat, nnqr, operator, short, torch};
+    pub use crate::{
+        BackendConfig, BackendPatternConfig, DType, DTypeConfig, DTypeWithConstraints, Fuser,
+        ObservationType, Origin, Pattern, PatternIndex, PatternTree, Spelled, Spelling,
+        chain_problem,
+    };
+}
