@@ -12,8 +12,13 @@ mod constraint;
 mod dtype;
 mod isa;
 pub mod kernel;
+#[cfg(feature = "alloc")]
+mod mapping;
 pub mod operator;
 mod pattern;
+mod qconfig;
+#[cfg(feature = "alloc")]
+mod verdict;
 
 pub use config::{ConfigProblem, DTypeConfig, ObservationType, config_problem};
 pub use constraint::{BoundProblem, DTypeWithConstraints, Origin, Problems};
@@ -25,6 +30,12 @@ pub use pattern::{
     BackendConfig, BackendPatternConfig, Fuser, Pattern, PatternIndex, PatternProblem, PatternTree,
     chain_problem,
 };
+pub use qconfig::{EPS, ObserverKind, ObserverSpec, QConfig, QScheme, SCALE_2_NEG_12};
+
+#[cfg(feature = "alloc")]
+pub use mapping::{NodeName, QConfigMapping, default_qconfig_mapping, qconfig_mapping_with};
+#[cfg(feature = "alloc")]
+pub use verdict::{Place, Reason, Rule, Verdict, satisfies};
 
 /// What `backend_config!` expands to names only this module.
 #[doc(hidden)]
