@@ -7,6 +7,8 @@
 #[cfg_attr(not(test), allow(unused_extern_crates))]
 extern crate alloc;
 
+#[doc(hidden)]
+pub mod check;
 mod config;
 mod constraint;
 mod dtype;
@@ -15,6 +17,8 @@ pub mod kernel;
 #[cfg(feature = "alloc")]
 mod mapping;
 pub mod operator;
+#[cfg(feature = "alloc")]
+pub mod owned;
 mod pattern;
 mod qconfig;
 #[cfg(feature = "alloc")]
@@ -41,7 +45,9 @@ pub use verdict::{Place, Reason, Rule, Verdict, satisfies};
 #[doc(hidden)]
 pub mod __private {
     pub use core;
+    pub use core::option::Option::{None, Some};
 
+    pub use crate::check;
     pub use crate::kernel::{Dispatch, Kernel, KernelFamily, Signature};
     pub use crate::operator::{F, method, nn, nni, nniqat, nnqat, nnqr, operator, short, torch};
     pub use crate::{

@@ -392,8 +392,9 @@ spellings! {
         linear: linear, relu: relu, relu6: relu6, hardtanh: hardtanh, hardtanh_: hardtanh,
         elu: elu, leaky_relu: leaky_relu, hardswish: hardswish, hardsigmoid: hardsigmoid, dropout: dropout,
         instance_norm: instance_norm, group_norm: group_norm, layer_norm: layer_norm,
+        adaptive_avg_pool1d: adaptive_avg_pool1d,
         adaptive_avg_pool2d: adaptive_avg_pool2d, adaptive_avg_pool3d: adaptive_avg_pool3d,
-        avg_pool2d: avg_pool2d, avg_pool3d: avg_pool3d,
+        avg_pool1d: avg_pool1d, avg_pool2d: avg_pool2d, avg_pool3d: avg_pool3d,
         max_pool1d: max_pool1d, max_pool2d: max_pool2d, max_pool3d: max_pool3d,
         interpolate: interpolate, pixel_shuffle: pixel_shuffle, pixel_unshuffle: pixel_unshuffle,
     }
