@@ -1,0 +1,340 @@
+//! `a + b` of quantized tensors of the same shape, with an activation.
+//!
+//! Three forms, chosen when the plan is made. `ao = sa / so` and `bo = sb / so` are ratios in f32:
+//! - `quint8` is QNNPACK's: multipliers `rne(ao * 2^shift)` with `shift = 21 - exponent(max(ao, bo))`,
+//!   the exact sum of products divided by `2^shift`, rounded half away from zero;
+//! - `qint8` is XNNPACK's: `shift = 20 - exponent`, rounded half up;
+//! - where a ratio is outside what those libraries take (`[2^-14, 2^8)` and `[2^-10, 2^8)`), or where
+//!   QNNPACK's shift would exceed 31, ATen's: dequantize both, add in f32, quantize.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod reference;
+
+use qconfig_core::kernel::{
+    BlobError, Call, Kernel, KernelFamily, NodeOp, NodeSpec, Refusal, Signature, Sizes, Split,
+    TensorSpec,
+};
+use qconfig_core::{DType, Isa, IsaLevel};
+
+use crate::affine::{Stored, bounds, round_ties_even, stored};
+use crate::blob::{HEADER, Tag, exact};
+use crate::units;
+
+/// Adds two quantized tensors of the same shape and dtype; see the module for the three forms.
+#[derive(Clone, Copy, Debug)]
+pub struct Q8Add;
+
+const NAME: &str = "q8_add";
+const TAG: Tag = Tag {
+    word: *b"add1",
+    kernel: NAME,
+};
+
+impl KernelFamily for Q8Add {
+    const KERNEL: &'static Kernel = &Kernel {
+        name: NAME,
+        signature: Signature {
+            input: &[DType::quint8, DType::qint8],
+            output: &[DType::quint8, DType::qint8],
+            weight: &[],
+            bias: &[],
+            is_dynamic: false,
+            weight_range: None,
+            scale_min: None,
+        },
+        sizes,
+        pack,
+        split,
+        run,
+        variant,
+    };
+}
+
+/// Fixed-point form: `sum = a * q_a + b * q_b + bias`, then a shift that rounds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Fixed {
+    /// In `0..=2^22`.
+    a: u32,
+    /// In `0..=2^22`.
+    b: u32,
+    /// `-(a * za + b * zb)`; plus half of `2^shift` in [`Form::HalfUp`].
+    bias: i32,
+    /// In `1..=31`.
+    shift: u32,
+}
+
+impl Fixed {
+    /// The multipliers cut for a multiply-add of `i16` pairs: `m = high * 128 + low`, as
+    /// `[high_a | high_b << 16, low_a | low_b << 16]`.
+    ///
+    /// A byte shifted left by 7 is still a positive `i16`, so `q * m = (q << 7) * high + q * low`.
+    /// `high` stays at 32767 for `m = 2^22`, where `low` is then 128.
+    #[cfg(target_arch = "x86_64")]
+    fn pairs(&self) -> [i32; 2] {
+        let high = |m: u32| (m >> 7).min(32_767);
+        let low = |m: u32| m - high(m) * 128;
+        [
+            high(self.a) | high(self.b) << 16,
+            low(self.a) | low(self.b) << 16,
+        ]
+        .map(|pair| pair as i32)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Form {
+    /// `(sum + half) >> shift`, half already in the bias.
+    HalfUp(Fixed),
+    /// Half away from zero.
+    HalfAway(Fixed),
+    /// Dequantize, add, quantize.
+    Float([Stored; 2], f32),
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+struct Params {
+    form: Form,
+    zero_point: u8,
+    low: u8,
+    high: u8,
+}
+
+struct Header {
+    elements: usize,
+    params: Params,
+}
+
+fn plan(spec: &NodeSpec<'_>) -> Result<(u32, Params), Refusal> {
+    if spec.op != NodeOp::Add {
+        return Err(Refusal::Operator("this kernel adds and does nothing else"));
+    }
+    let [a, b] = units::arity(spec)?;
+    let same = |tensor: &TensorSpec<'_>, place| {
+        let dtype = tensor.dtype;
+        if dtype == spec.output.dtype {
+            Ok(())
+        } else {
+            Err(Refusal::DType { place, dtype })
+        }
+    };
+    let (za, zb, to) = (
+        stored("input", a)?,
+        stored("input", b)?,
+        stored("output", &spec.output)?,
+    );
+    same(a, "input")?;
+    same(b, "input")?;
+    units::same_shape(a, b)?;
+    let elements = units::same_shape(a, &spec.output)?;
+    let form = match a.dtype {
+        DType::quint8 => qnnpack(za, zb, to),
+        _ => xnnpack(za, zb, to),
+    };
+    let (low, high) = bounds(spec.activation, to);
+    let form = form.unwrap_or(Form::Float([za, zb], to.scale));
+    Ok((
+        elements,
+        Params {
+            form,
+            zero_point: to.zero_point as u8,
+            low,
+            high,
+        },
+    ))
+}
+
+/// Multipliers with `bits` bits in the larger one, if both ratios are in `[low, 2^8)` and the shift is one.
+fn fixed(a: Stored, b: Stored, to: Stored, bits: i32, low: f32) -> Option<Fixed> {
+    let ratios = [a.scale / to.scale, b.scale / to.scale];
+    if !ratios.iter().all(|ratio| (low..256.0).contains(ratio)) {
+        return None;
+    }
+    let exponent = (ratios[0].max(ratios[1]).to_bits() >> 23) as i32 - 127;
+    let shift = u32::try_from(bits - exponent)
+        .ok()
+        .filter(|shift| (1..32).contains(shift))?;
+    // both exact: a power of two, and a product with one
+    let unit = (1u64 << shift) as f32;
+    let [am, bm] = ratios.map(|ratio| round_ties_even(ratio * unit) as u32);
+    // at most 2 * 2^22 * 255, below 2^31
+    let bias = -((am as i32) * a.zero_point + (bm as i32) * b.zero_point);
+    Some(Fixed {
+        a: am,
+        b: bm,
+        bias,
+        shift,
+    })
+}
+
+fn qnnpack(a: Stored, b: Stored, to: Stored) -> Option<Form> {
+    let fixed = fixed(a, b, to, 21, 1.0 / 16384.0)?;
+    let half = 1i32 << (fixed.shift - 1);
+    let sum = |qa: u32, qb: u32| (fixed.a * qa + fixed.b * qb) as i32 + fixed.bias;
+    // half away and half up differ in negative ties alone; mostly no pair of bytes has one, and the cheaper
+    // form is the same function
+    let tie = |sum: i32| sum < 0 && (sum & (half | (half - 1))) == half;
+    let mut ties = (0..256).flat_map(|qa| (0..256).map(move |qb| (qa, qb)));
+    match fixed.bias.checked_add(half) {
+        Some(bias)
+            if sum(255, 255).checked_add(half).is_some()
+                && !ties.any(|(qa, qb)| tie(sum(qa, qb))) =>
+        {
+            Some(Form::HalfUp(Fixed { bias, ..fixed }))
+        }
+        _ => Some(Form::HalfAway(fixed)),
+    }
+}
+
+fn xnnpack(a: Stored, b: Stored, to: Stored) -> Option<Form> {
+    let fixed = fixed(a, b, to, 20, 1.0 / 1024.0)?;
+    // multipliers have 21 bits and half at most 29: no overflow
+    Some(Form::HalfUp(Fixed {
+        bias: fixed.bias + (1 << (fixed.shift - 1)),
+        ..fixed
+    }))
+}
+
+fn sizes(spec: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
+    plan(spec)?;
+    Ok(Sizes {
+        blob: HEADER,
+        scratch: 0,
+    })
+}
+
+/// Words: elements, form, output zero point, bounds, then five words of the form.
+fn pack(spec: &NodeSpec<'_>, blob: &mut [u8]) -> Result<(), Refusal> {
+    let (
+        elements,
+        Params {
+            form,
+            zero_point,
+            low,
+            high,
+        },
+    ) = plan(spec)?;
+    units::blob_length(blob, HEADER)?;
+    let (kind, form) = match form {
+        Form::HalfUp(Fixed { a, b, bias, shift }) => (0, [a, b, bias as u32, shift, 0]),
+        Form::HalfAway(Fixed { a, b, bias, shift }) => (1, [a, b, bias as u32, shift, 0]),
+        Form::Float([a, b], scale) => {
+            let zero_points = [a.zero_point as u32, b.zero_point as u32];
+            (
+                2,
+                [
+                    a.scale.to_bits(),
+                    zero_points[0],
+                    b.scale.to_bits(),
+                    zero_points[1],
+                    scale.to_bits(),
+                ],
+            )
+        }
+    };
+    let mut words = [0; 15];
+    words[..5].copy_from_slice(&[elements, kind, zero_point.into(), low.into(), high.into()]);
+    words[5..10].copy_from_slice(&form);
+    TAG.write(blob, &words);
+    Ok(())
+}
+
+impl Header {
+    fn read(blob: &[u8]) -> Result<Self, BlobError> {
+        exact("the blob", blob.len(), HEADER)?;
+        let [elements, kind, zero_point, low, high, v, w, x, y, z, ..] = TAG.read(blob)?;
+        Self::decode(elements, [kind, zero_point, low, high], [v, w, x, y, z])
+            .ok_or(BlobError::Header(NAME))
+    }
+
+    fn decode(
+        elements: u32,
+        [kind, zero_point, low, high]: [u32; 4],
+        form: [u32; 5],
+    ) -> Option<Self> {
+        let byte = |word| u8::try_from(word).ok();
+        let scale =
+            |word| Some(f32::from_bits(word)).filter(|scale| scale.is_normal() && *scale > 0.0);
+        let form = match (kind, form) {
+            (0 | 1, [a, b, bias, shift, _]) => {
+                let fixed = Fixed {
+                    a,
+                    b,
+                    bias: bias as i32,
+                    shift,
+                };
+                if a > 1 << 22 || b > 1 << 22 || !(1..32).contains(&shift) {
+                    return None;
+                }
+                if kind == 0 {
+                    Form::HalfUp(fixed)
+                } else {
+                    Form::HalfAway(fixed)
+                }
+            }
+            (2, [sa, za, sb, zb, so]) => {
+                let stored = |s, z| {
+                    Some(Stored {
+                        scale: scale(s)?,
+                        zero_point: byte(z)?.into(),
+                    })
+                };
+                Form::Float([stored(sa, za)?, stored(sb, zb)?], scale(so)?)
+            }
+            _ => return None,
+        };
+        let params = Params {
+            form,
+            zero_point: byte(zero_point)?,
+            low: byte(low)?,
+            high: byte(high)?,
+        };
+        Some(Self {
+            elements: elements as usize,
+            params,
+        })
+    }
+
+    fn split(&self, inputs: &[usize]) -> Result<Split, BlobError> {
+        let [a, b] = units::lengths(inputs)?;
+        exact("the first input", a, self.elements)?;
+        exact("the second input", b, self.elements)?;
+        Ok(units::split(self.elements, 1, 1 << 15))
+    }
+}
+
+fn split(blob: &[u8], inputs: &[usize]) -> Result<Split, BlobError> {
+    Header::read(blob)?.split(inputs)
+}
+
+fn run(call: Call<'_>) -> Result<(), BlobError> {
+    let Header { elements, params } = Header::read(call.blob)?;
+    let (a, b) = (units::input(call.inputs, 0)?, units::input(call.inputs, 1)?);
+    let split = Header { elements, params }.split(&[a.len(), b.len()])?;
+    let part = units::part(&split, &call.units, call.output.len())?;
+    let (a, b) = (units::slice(a, part.clone())?, units::slice(b, part)?);
+    match call.isa.level() {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: an `Isa` of this level proves that the CPU has AVX2.
+        IsaLevel::Avx2 => unsafe { avx2::add(&params, a, b, call.output) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: an `Isa` of this level proves that the CPU has AVX2, AVX-512 F, BW and VNNI.
+        IsaLevel::Avx512Vnni => unsafe { avx512::add(&params, a, b, call.output) },
+        _ => reference::add(&params, a, b, call.output),
+    }
+    Ok(())
+}
+
+fn variant(blob: &[u8], isa: Isa) -> &'static str {
+    let form = Header::read(blob).map(|header| header.params.form);
+    match (isa.level(), form) {
+        (IsaLevel::Avx2, Ok(Form::HalfUp(_))) => "fixed_x32__avx2",
+        (IsaLevel::Avx512Vnni, Ok(Form::HalfUp(_))) => "fixed_x64__avx512vnni",
+        (IsaLevel::Avx2 | IsaLevel::Avx512Vnni, Ok(Form::HalfAway(_))) => "fixed_ties_x32__avx2",
+        (IsaLevel::Avx2 | IsaLevel::Avx512Vnni, Ok(Form::Float(..))) => "float_x32__avx2",
+        (_, Ok(Form::Float(..))) => "float_x1__scalar",
+        _ => "fixed_x1__scalar",
+    }
+}

@@ -1,0 +1,109 @@
+//! Quantized to quantized with other parameters: `quantize(dequantize(q))`, as a table of 256 values.
+
+use qconfig_core::kernel::{
+    BlobError, Call, Kernel, KernelFamily, NodeOp, NodeSpec, Refusal, Signature, Sizes, Split,
+};
+use qconfig_core::{DType, Isa};
+
+use crate::affine::{bounds, quantize, stored};
+use crate::blob::{HEADER, Tag, exact};
+use crate::dequantize::real;
+use crate::{lut, units};
+
+/// Changes scale, zero point or dtype (`quint8`, `qint8`) of a quantized tensor.
+#[derive(Clone, Copy, Debug)]
+pub struct Requantize;
+
+const NAME: &str = "requantize";
+const TAG: Tag = Tag {
+    word: *b"rqt1",
+    kernel: NAME,
+};
+/// Header, then the 256 stored output values of the stored input values.
+const BLOB: usize = HEADER + size_of::<lut::Table>();
+
+impl KernelFamily for Requantize {
+    const KERNEL: &'static Kernel = &Kernel {
+        name: NAME,
+        signature: Signature {
+            input: &[DType::quint8, DType::qint8],
+            output: &[DType::quint8, DType::qint8],
+            weight: &[],
+            bias: &[],
+            is_dynamic: false,
+            weight_range: None,
+            scale_min: None,
+        },
+        sizes,
+        pack,
+        split,
+        run,
+        variant,
+    };
+}
+
+fn plan(spec: &NodeSpec<'_>) -> Result<(u32, lut::Table), Refusal> {
+    if spec.op != NodeOp::Requantize {
+        return Err(Refusal::Operator(
+            "this kernel requantizes and does nothing else",
+        ));
+    }
+    let [input] = units::arity(spec)?;
+    let (from, to) = (stored("input", input)?, stored("output", &spec.output)?);
+    let (low, high) = bounds(spec.activation, to);
+    let mut table = [0; 256];
+    for (q, y) in (0..=255).zip(&mut table) {
+        *y = quantize(real(from, q), to).max(low).min(high);
+    }
+    Ok((units::same_shape(input, &spec.output)?, table))
+}
+
+fn sizes(spec: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
+    plan(spec)?;
+    Ok(Sizes {
+        blob: BLOB,
+        scratch: 0,
+    })
+}
+
+fn pack(spec: &NodeSpec<'_>, blob: &mut [u8]) -> Result<(), Refusal> {
+    let (elements, table) = plan(spec)?;
+    units::blob_length(blob, BLOB)?;
+    let mut words = [0; 15];
+    words[0] = elements;
+    TAG.write(blob, &words);
+    if let Some(to) = blob.last_chunk_mut() {
+        *to = table;
+    }
+    Ok(())
+}
+
+/// Elements and table of a blob.
+fn read(blob: &[u8]) -> Result<(usize, &lut::Table), BlobError> {
+    exact("the blob", blob.len(), BLOB)?;
+    let [elements, ..] = TAG.read(blob)?;
+    Ok((
+        elements as usize,
+        blob.last_chunk().ok_or(BlobError::Header(NAME))?,
+    ))
+}
+
+fn split(blob: &[u8], inputs: &[usize]) -> Result<Split, BlobError> {
+    let (elements, _) = read(blob)?;
+    let [input] = units::lengths(inputs)?;
+    exact("the input", input, elements)?;
+    Ok(units::split(elements, 1, 1 << 16))
+}
+
+fn run(call: Call<'_>) -> Result<(), BlobError> {
+    let input = units::input(call.inputs, 0)?;
+    let split = split(call.blob, &[input.len()])?;
+    let part = units::part(&split, &call.units, call.output.len())?;
+    let (_, table) = read(call.blob)?;
+    lut::apply(table, units::slice(input, part)?, call.output, call.isa);
+    Ok(())
+}
+
+fn variant(_: &[u8], isa: Isa) -> &'static str {
+    lut::variant(isa)
+}
