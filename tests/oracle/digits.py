@@ -14,7 +14,14 @@ folder called `package` may stand in between.) Writes into `examples/data`:
 - `digits.npz`: `eval_images` u8 [2500,28,28], `eval_labels` u8 [2500] (250 of each digit),
   `calib_images` u8 [256,28,28], `calib_labels` u8 [256]; no image is in both, none is there twice;
 - `torch.json`: what torch 2.8.0 reaches on them, in float and quantized by its own FX flow;
-- `LICENSE-digit-recognizer-py`, `LICENSE-mnist`.
+- `LICENSE-digit-recognizer-py`, `LICENSE-mnist`;
+
+and into `tests/golden`:
+
+- `digits_qnnpack.npz`: torch's quantized model under engine qnnpack (`get_default_qconfig_mapping("qnnpack")`),
+  layer by layer. `meta` (u8, JSON) has `layers`: `name`, `y` (the array with its output), `scale`, `zero_point`,
+  and for layers with a weight `w`, `bias` (arrays), `w_scale`, `w_zero_point`, `relu`. Outputs are u8 in logical
+  NCHW order, of the first 2 evaluation images; the last layer's and `logits` (f32) of the first 256.
 
 Deterministic: the choice of images is made by numpy's `RandomState(2025)`.
 """
@@ -101,12 +108,52 @@ def run(model, x):
         return torch.cat([model(b) for b in x.split(100)])
 
 
+def write_layers(model, x, path):
+    """Integer outputs of every layer of a lowered model."""
+    arrays, layers, seen = {}, [], {}
+
+    def keep(name, y):
+        if y.is_quantized:
+            seen[name] = y
+
+    class Record(torch.fx.Interpreter):
+        def run_node(self, n):
+            y = super().run_node(n)
+            if n.op in ("call_function", "call_module") and isinstance(y, torch.Tensor):
+                keep(n.name, y)
+            return y
+
+    with torch.no_grad():
+        logits = Record(model).run(x[:256])
+    names = list(seen)
+    modules = {str(n.name): n.target for n in model.graph.nodes if n.op == "call_module"}
+    for name in names:
+        y = seen[name]
+        count = 256 if name == names[-1] else 2
+        layer = {"name": name, "y": f"{name}/y", "scale": y.q_scale(), "zero_point": y.q_zero_point()}
+        arrays[f"{name}/y"] = y[:count].contiguous().int_repr().numpy()
+        module = model.get_submodule(modules[name]) if name in modules else None
+        if module is not None and hasattr(module, "weight"):
+            w = module.weight()
+            arrays[f"{name}/w"] = w.int_repr().contiguous().numpy()
+            arrays[f"{name}/bias"] = module.bias().detach().numpy()
+            layer.update(w=f"{name}/w", bias=f"{name}/bias", w_scale=w.q_scale(),
+                         w_zero_point=w.q_zero_point(), relu="ReLU" in type(module).__name__)
+        layers.append(layer)
+    arrays["logits"] = logits.numpy()
+    meta = {"torch": "2.8.0", "engine": "qnnpack", "layers": layers}
+    arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+    np.savez_compressed(path, **arrays)
+    print(json.dumps(layers, indent=1), path.stat().st_size, "bytes")
+
+
 def main():
     root = pathlib.Path(__file__).resolve().parents[2]
     parser = argparse.ArgumentParser()
     parser.add_argument("wheel", type=pathlib.Path)
     parser.add_argument("npm", type=pathlib.Path)
     parser.add_argument("--out", type=pathlib.Path, default=root / "examples" / "data")
+    parser.add_argument("--golden", type=pathlib.Path, default=root / "tests" / "golden")
     args = parser.parse_args()
     npm = args.npm / "package" if (args.npm / "package").is_dir() else args.npm
     args.out.mkdir(parents=True, exist_ok=True)
@@ -171,6 +218,7 @@ def main():
         try:
             lowered = convert_fx(copy.deepcopy(prepared), backend_config=backend)
             entry["engine_qnnpack"] = score(run(lowered, x))
+            write_layers(lowered, x, args.golden / "digits_qnnpack.npz")
         except RuntimeError as e:
             entry["engine_qnnpack"] = {"error": str(e).splitlines()[0]}
         result["quantized"][name] = entry

@@ -65,6 +65,11 @@ says why.
 are held against *every* dtype config, as if a module's weight and bias were arguments; it is equal to
 `supported` wherever the root is a function with both (asserted). It is null where `supported` is.
 
+Two things that this does not hold. `insert_observers_for_model` asks the same function a second time, after
+an unsupported pattern's targets were reset to float32; a dtype config with float32 input and output
+(`Embedding`, `EmbeddingBag`) then matches whatever the qconfig was, and torch treats the node as observed. The
+first answer is the one recorded. And torch never uses `first`: it asks only whether any dtype config matches.
+
 Layout of verdicts.json.gz
 ==========================
     torch      "2.8.0"
