@@ -1,0 +1,197 @@
+//! Linear layers beside the machine's own int8 peak, measured in the same run.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use criterion::{Criterion, Throughput};
+use qconfig_core::kernel::{
+    Activation, Call, NodeOp, NodeSpec, QParams, TensorSpec, WeightData, WeightSpec,
+};
+use qconfig_core::{DType, Isa, IsaLevel, KernelFamily};
+use qconfig_kernels::Q8Linear;
+
+/// `M x N x K`.
+const SHAPES: [[usize; 3]; 4] = [
+    [1024, 1024, 1024],
+    [512, 512, 512],
+    [3136, 64, 64],
+    [1, 1000, 1280],
+];
+
+/// Multiply-adds of one call of [`peak`]'s loop.
+const PEAK_STEPS: usize = 100_000;
+
+/// Operations a second (two for each multiply-add) of the instruction the kernels are made of, from
+/// registers alone.
+#[cfg(target_arch = "x86_64")]
+fn peak(isa: Isa) -> f64 {
+    let best = (0..20).map(|_| {
+        let start = Instant::now();
+        let steps = match isa.level() {
+            // SAFETY: `isa` proves the features.
+            IsaLevel::Avx2 => unsafe { x86::vpmaddwd(PEAK_STEPS) },
+            // SAFETY: `isa` proves the features.
+            IsaLevel::Avx512Vnni => unsafe { x86::vpdpbusd(PEAK_STEPS) },
+            _ => 0,
+        };
+        2.0 * steps as f64 / start.elapsed().as_secs_f64()
+    });
+    best.fold(0.0, f64::max)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn peak(_: Isa) -> f64 {
+    0.0
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::asm;
+
+    /// # Safety
+    /// The CPU must have AVX2.
+    #[target_feature(enable = "avx2")]
+    pub(super) unsafe fn vpmaddwd(steps: usize) -> usize {
+        // SAFETY: registers only.
+        unsafe {
+            asm!(
+                "2:",
+                "vpmaddwd {a}, {z}, {z}", "vpmaddwd {b}, {z}, {z}",
+                "vpmaddwd {c}, {z}, {z}", "vpmaddwd {d}, {z}, {z}",
+                "vpmaddwd {e}, {z}, {z}", "vpmaddwd {f}, {z}, {z}",
+                "vpmaddwd {g}, {z}, {z}", "vpmaddwd {h}, {z}, {z}",
+                "dec {n}",
+                "jnz 2b",
+                n = inout(reg) steps => _,
+                z = in(ymm_reg) std::arch::x86_64::_mm256_setzero_si256(),
+                a = out(ymm_reg) _, b = out(ymm_reg) _, c = out(ymm_reg) _, d = out(ymm_reg) _,
+                e = out(ymm_reg) _, f = out(ymm_reg) _, g = out(ymm_reg) _, h = out(ymm_reg) _,
+                options(nomem, nostack),
+            );
+        }
+        steps * 8 * 16
+    }
+
+    /// # Safety
+    /// The CPU must have AVX-512 F and VNNI.
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    pub(super) unsafe fn vpdpbusd(steps: usize) -> usize {
+        let zero = std::arch::x86_64::_mm512_setzero_si512();
+        // SAFETY: registers only.
+        unsafe {
+            asm!(
+                "2:",
+                "vpdpbusd {a}, {z}, {z}", "vpdpbusd {b}, {z}, {z}",
+                "vpdpbusd {c}, {z}, {z}", "vpdpbusd {d}, {z}, {z}",
+                "vpdpbusd {e}, {z}, {z}", "vpdpbusd {f}, {z}, {z}",
+                "vpdpbusd {g}, {z}, {z}", "vpdpbusd {h}, {z}, {z}",
+                "vpdpbusd {i}, {z}, {z}", "vpdpbusd {j}, {z}, {z}",
+                "dec {n}",
+                "jnz 2b",
+                n = inout(reg) steps => _,
+                z = in(zmm_reg) zero,
+                a = inout(zmm_reg) zero => _, b = inout(zmm_reg) zero => _,
+                c = inout(zmm_reg) zero => _, d = inout(zmm_reg) zero => _,
+                e = inout(zmm_reg) zero => _, f = inout(zmm_reg) zero => _,
+                g = inout(zmm_reg) zero => _, h = inout(zmm_reg) zero => _,
+                i = inout(zmm_reg) zero => _, j = inout(zmm_reg) zero => _,
+                options(nomem, nostack),
+            );
+        }
+        steps * 10 * 64
+    }
+}
+
+fn linear(criterion: &mut Criterion) {
+    let isa = Isa::detect();
+    for [m, n, k] in SHAPES {
+        let weight: Vec<i8> = (0..n * k).map(|i| (i * 37 % 251) as u8 as i8).collect();
+        let data: Vec<u8> = (0..m * k).map(|i| (i * 29 % 253) as u8).collect();
+        let (input_shape, output_shape) = ([m, k], [m, n]);
+        let quantized = |shape, scale| TensorSpec {
+            dtype: DType::quint8,
+            shape,
+            qparams: Some(QParams {
+                scale,
+                zero_point: 128,
+            }),
+        };
+        let (scales, bias) = (vec![0.01; n], vec![0.5; n]);
+        let node = NodeSpec {
+            op: NodeOp::Linear,
+            activation: Activation::Relu,
+            inputs: &[quantized(&input_shape, 0.02)],
+            output: quantized(&output_shape, 0.5),
+            weight: Some(WeightSpec {
+                dtype: DType::qint8,
+                shape: &[n, k],
+                data: WeightData::I8(&weight),
+                scales: &scales,
+                zero_points: &vec![0; n],
+            }),
+            bias: Some(&bias),
+            reduce_range: false,
+        };
+        let kernel = Q8Linear::KERNEL;
+        let Ok(sizes) = (kernel.sizes)(&node) else {
+            continue;
+        };
+        let mut blob = vec![0; sizes.blob];
+        if (kernel.pack)(&node, &mut blob).is_err() {
+            continue;
+        }
+        let Ok(split) = (kernel.split)(&blob, &[data.len()]) else {
+            continue;
+        };
+        let mut output = vec![0; split.output_bytes];
+        let mut scratch = vec![0; sizes.scratch];
+        let mut call = || {
+            let call = Call {
+                blob: &blob,
+                inputs: &[&data],
+                output: &mut output,
+                units: 0..split.units,
+                scratch: &mut scratch,
+                isa,
+            };
+            black_box((kernel.run)(call).is_ok())
+        };
+        let operations = 2 * m * n * k;
+        let mut group = criterion.benchmark_group((kernel.variant)(&blob, isa));
+        group.throughput(Throughput::Elements(operations as u64));
+        group.bench_function(format!("{m}x{n}x{k}"), |bencher| bencher.iter(&mut call));
+        group.finish();
+
+        // the peak before and after, as clocks move
+        let before = peak(isa);
+        let repeats = 400_000_000usize.div_ceil(operations).max(5);
+        let mut times: Vec<f64> = (0..9)
+            .map(|_| {
+                let start = Instant::now();
+                for _ in 0..repeats {
+                    call();
+                }
+                start.elapsed().as_secs_f64() / repeats as f64
+            })
+            .collect();
+        times.sort_by(f64::total_cmp);
+        let peak = before.max(peak(isa));
+        let gops = operations as f64 / times[times.len() / 2] / 1e9;
+        println!(
+            "{m}x{n}x{k}: {gops:.1} GOPS, {:.0} % of the {isa} peak of {:.1} GOPS",
+            100.0 * gops / (peak / 1e9),
+            peak / 1e9
+        );
+    }
+}
+
+fn main() {
+    let mut criterion = Criterion::default()
+        .without_plots()
+        .warm_up_time(std::time::Duration::from_millis(300))
+        .measurement_time(std::time::Duration::from_secs(1))
+        .sample_size(20)
+        .configure_from_args();
+    linear(&mut criterion);
+    criterion.final_summary();
+}

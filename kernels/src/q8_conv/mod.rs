@@ -1,0 +1,105 @@
+//! `q8_conv`: convolution of quantized images, channels last, as one product for each group.
+
+use qconfig_core::DType::{float32, qint8, quint8};
+use qconfig_core::KernelFamily;
+use qconfig_core::kernel::{Kernel, NodeOp, NodeSpec, Refusal, Signature, Sizes};
+
+use crate::blob::Tag;
+use crate::gemm::{self, Family, Geometry, Packed, Params, Weight};
+
+const FAMILY: Family = Family {
+    tag: Tag {
+        word: *b"QCO1",
+        kernel: "q8_conv",
+    },
+    is_dynamic: false,
+};
+
+/// Convolution, `quint8` or `qint8` in and out, `qint8` weight, `float32` bias; one or two
+/// dimensions, any stride, padding, dilation and number of groups.
+///
+/// Numerics as [`Q8Linear`](crate::Q8Linear); padding counts as real zeros.
+#[derive(Clone, Copy, Debug)]
+pub struct Q8Conv;
+
+impl KernelFamily for Q8Conv {
+    const KERNEL: &'static Kernel = &Kernel {
+        name: FAMILY.tag.kernel,
+        signature: Signature {
+            input: &[quint8, qint8],
+            output: &[quint8, qint8],
+            weight: &[qint8],
+            bias: &[float32],
+            is_dynamic: false,
+            weight_range: None,
+            scale_min: None,
+        },
+        sizes,
+        pack,
+        split: |blob, inputs| gemm::split_image(FAMILY, blob, inputs),
+        run: |call| gemm::run_image(FAMILY, call),
+        variant: |_, isa| gemm::variant(isa),
+    };
+}
+
+/// `[N, H, W, C]`; a line of pixels `[N, L, C]` is an image of height 1.
+fn nhwc(shape: &[usize]) -> Option<[usize; 4]> {
+    match *shape {
+        [n, l, c] => Some([n, 1, l, c]),
+        [n, h, w, c] => Some([n, h, w, c]),
+        _ => None,
+    }
+}
+
+fn geometry(node: &NodeSpec<'_>) -> Result<Geometry, Refusal> {
+    let NodeOp::Conv { window, groups } = node.op else {
+        return Err(Refusal::Operator("this kernel computes convolutions only"));
+    };
+    let ([input], Some(weight)) = (node.inputs, node.weight) else {
+        return Err(Refusal::Shape("a convolution has one input and a weight"));
+    };
+    let rank = input.shape.len();
+    if node.output.shape.len() != rank || !(weight.shape.len() == 4 || weight.shape.len() == rank) {
+        return Err(Refusal::Shape(
+            "input, weight and output have not the same rank",
+        ));
+    }
+    let (Some(shape), Some(out), Some([outputs, height, width, channels])) = (
+        nhwc(input.shape),
+        nhwc(node.output.shape),
+        nhwc(weight.shape),
+    ) else {
+        return Err(Refusal::Shape(
+            "a convolution has one or two spatial dimensions",
+        ));
+    };
+    let unfit = Refusal::Shape("the shapes of input, window and output do not fit each other");
+    let Some(geometry) = Geometry::new(shape, outputs, groups, window) else {
+        return Err(unfit);
+    };
+    if geometry.output_shape() != out
+        || geometry.tap_channels() != channels
+        || window.kernel != [height, width]
+    {
+        return Err(unfit);
+    }
+    Ok(geometry)
+}
+
+fn checked<'a>(node: &NodeSpec<'a>) -> Result<(Geometry, Weight<'a>, Params), Refusal> {
+    let geometry = geometry(node)?;
+    Ok((geometry, Weight::new(node, &geometry)?, Params::of(node)?))
+}
+
+fn sizes(node: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
+    let (geometry, weight, _) = checked(node)?;
+    Ok(gemm::sizes(
+        Packed::bytes(FAMILY, &geometry, &weight)?,
+        &geometry,
+    ))
+}
+
+fn pack(node: &NodeSpec<'_>, blob: &mut [u8]) -> Result<(), Refusal> {
+    let (geometry, weight, params) = checked(node)?;
+    Packed::write(FAMILY, &geometry, &weight, &params, blob)
+}

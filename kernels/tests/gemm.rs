@@ -1,0 +1,638 @@
+//! Linear and convolution against the formula, and every instruction set against the scalar one.
+#![allow(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
+use qconfig_core::kernel::{
+    Activation, BlobError, Call, Kernel, NodeOp, NodeSpec, QParams, Refusal, TensorSpec,
+    WeightData, WeightSpec, Window,
+};
+use qconfig_core::{DType, Isa, IsaLevel, KernelFamily};
+use qconfig_kernels::{Q8Conv, Q8Linear};
+
+/// A small generator of the same numbers every time (splitmix64).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+
+    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())]
+    }
+
+    /// In `0.0..1.0`.
+    fn unit(&mut self) -> f32 {
+        (self.next() >> 40) as f32 / (1u64 << 24) as f32
+    }
+
+    fn chance(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+}
+
+/// A node and its input, owned.
+#[derive(Clone, Debug)]
+struct Case {
+    op: NodeOp,
+    input: (DType, Vec<usize>, QParams),
+    output: (DType, Vec<usize>, QParams),
+    weight_shape: Vec<usize>,
+    weight: Vec<i8>,
+    scales: Vec<f32>,
+    zero_points: Vec<i32>,
+    bias: Option<Vec<f32>>,
+    activation: Activation,
+    /// As stored.
+    data: Vec<u8>,
+}
+
+impl Case {
+    fn with<T>(&self, use_node: impl FnOnce(&NodeSpec<'_>) -> T) -> T {
+        let (dtype, shape, qparams) = &self.input;
+        let inputs = [TensorSpec {
+            dtype: *dtype,
+            shape,
+            qparams: Some(*qparams),
+        }];
+        let (dtype, shape, qparams) = &self.output;
+        let weight = WeightSpec {
+            dtype: DType::qint8,
+            shape: &self.weight_shape,
+            data: WeightData::I8(&self.weight),
+            scales: &self.scales,
+            zero_points: &self.zero_points,
+        };
+        use_node(&NodeSpec {
+            op: self.op,
+            activation: self.activation,
+            inputs: &inputs,
+            output: TensorSpec {
+                dtype: *dtype,
+                shape,
+                qparams: Some(*qparams),
+            },
+            weight: Some(weight),
+            bias: self.bias.as_deref(),
+            reduce_range: false,
+        })
+    }
+
+    fn kernel(&self) -> &'static Kernel {
+        match self.op {
+            NodeOp::Linear => Q8Linear::KERNEL,
+            _ => Q8Conv::KERNEL,
+        }
+    }
+
+    fn pack(&self) -> (Vec<u8>, usize) {
+        self.with(|node| pack(self.kernel(), node).expect("a valid node"))
+    }
+
+    fn run(&self, isa: Isa, parts: usize, shift: usize) -> Vec<u8> {
+        let (blob, scratch) = self.pack();
+        run(self.kernel(), &blob, &self.data, scratch, isa, parts, shift).expect("a valid blob")
+    }
+}
+
+fn pack(kernel: &Kernel, node: &NodeSpec<'_>) -> Result<(Vec<u8>, usize), Refusal> {
+    let sizes = (kernel.sizes)(node)?;
+    let mut blob = vec![0xa5; sizes.blob];
+    (kernel.pack)(node, &mut blob)?;
+    Ok((blob, sizes.scratch))
+}
+
+/// Runs the units in so many calls, all buffers `shift` bytes off their alignment.
+fn run(
+    kernel: &Kernel,
+    blob: &[u8],
+    input: &[u8],
+    scratch: usize,
+    isa: Isa,
+    parts: usize,
+    shift: usize,
+) -> Result<Vec<u8>, BlobError> {
+    let split = (kernel.split)(blob, &[input.len()])?;
+    let shifted = |bytes: &[u8]| [vec![0x5a; shift], bytes.to_vec()].concat();
+    let (blob, input) = (shifted(blob), shifted(input));
+    let mut output = vec![0xee; shift + split.output_bytes];
+    let mut scratch = vec![0xcd; shift + scratch];
+    for part in 0..parts {
+        let units = split.units * part / parts..split.units * (part + 1) / parts;
+        let bytes = split.bytes(&units);
+        (kernel.run)(Call {
+            blob: &blob[shift..],
+            inputs: &[&input[shift..]],
+            output: &mut output[shift..][bytes],
+            units,
+            scratch: &mut scratch[shift..],
+            isa,
+        })?;
+    }
+    Ok(output.split_off(shift))
+}
+
+/// The formula, element by element, with sums in `i64`.
+fn oracle(case: &Case) -> Vec<u8> {
+    let nhwc = |shape: &[usize]| match *shape {
+        [n, l, c] => [n, 1, l, c],
+        [n, h, w, c] => [n, h, w, c],
+        [n, c] => [1, 1, n, c],
+        _ => unreachable!(),
+    };
+    let (window, groups) = match case.op {
+        NodeOp::Conv { window, groups } => (window, groups),
+        _ => (
+            Window {
+                kernel: [1; 2],
+                stride: [1; 2],
+                padding: [0; 4],
+                dilation: [1; 2],
+            },
+            1,
+        ),
+    };
+    let flip = |dtype: DType| if dtype == DType::qint8 { 128 } else { 0 };
+    let [batch, height, width, channels] = nhwc(&case.input.1);
+    let [_, out_height, out_width, outputs] = nhwc(&case.output.1);
+    let za = i64::from(case.input.2.zero_point) + flip(case.input.0);
+    let zo = i64::from(case.output.2.zero_point) + flip(case.output.0);
+    let (sa, so) = (case.input.2.scale, case.output.2.scale);
+    let quantize = |x: f32| ((x * (1.0 / so)).round_ties_even() as i64 + zo).clamp(0, 255);
+    let (low, high) = match case.activation {
+        Activation::None => (0, 255),
+        Activation::Relu => (zo, 255),
+        Activation::Clamp { low, high } => (quantize(low), quantize(high)),
+    };
+    let (tap_channels, tap_outputs) = (channels / groups, outputs / groups);
+    let [kh, kw] = window.kernel;
+    let mut out = Vec::new();
+    for n in 0..batch {
+        for oy in 0..out_height {
+            for ox in 0..out_width {
+                for o in 0..outputs {
+                    let c = o.min(case.scales.len() - 1);
+                    let (sw, zw) = (case.scales[c], i64::from(case.zero_points[c]));
+                    let mut acc = 0;
+                    for ky in 0..kh {
+                        for kx in 0..kw {
+                            let y = (oy * window.stride[0] + ky * window.dilation[0]) as isize
+                                - window.padding[0] as isize;
+                            let x = (ox * window.stride[1] + kx * window.dilation[1]) as isize
+                                - window.padding[1] as isize;
+                            if y < 0 || x < 0 || y >= height as isize || x >= width as isize {
+                                continue;
+                            }
+                            let pixel = (n * height + y as usize) * width + x as usize;
+                            for i in 0..tap_channels {
+                                let a = case.data
+                                    [pixel * channels + o / tap_outputs * tap_channels + i];
+                                let w = case.weight[((o * kh + ky) * kw + kx) * tap_channels + i];
+                                acc += (i64::from(a) - za) * (i64::from(w) - zw);
+                            }
+                        }
+                    }
+                    let bias = case.bias.as_ref().map_or(0.0, |bias| bias[o]);
+                    let product = (f64::from(sw) * f64::from(sa)) as f32;
+                    acc += (bias * (1.0 / product)).round_ties_even() as i64;
+                    let acc = i32::try_from(acc).expect("cases whose sums fit");
+                    let scale = (sw * sa) * (1.0 / so);
+                    // saturates
+                    let rounded = (acc as f32 * scale).round_ties_even() as i64;
+                    out.push((rounded + zo).clamp(0, 255).clamp(low, high) as u8);
+                }
+            }
+        }
+    }
+    out
+}
+
+/// What makes a case hard.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Style {
+    /// Uniform values.
+    Uniform,
+    /// All inputs 255, weights 127 and -128: a saturating multiply would show.
+    Traps,
+    /// Scales that make ties.
+    Ties,
+    /// Scales and values that leave every range.
+    Extreme,
+}
+
+const STYLES: [Style; 4] = [Style::Uniform, Style::Traps, Style::Ties, Style::Extreme];
+
+fn fill(
+    random: &mut Random,
+    op: NodeOp,
+    input: Vec<usize>,
+    output: Vec<usize>,
+    weight_shape: Vec<usize>,
+) -> Case {
+    let style = random.pick(&STYLES);
+    let outputs = weight_shape[0];
+    let k: usize = weight_shape[1..].iter().product();
+    let zero_point = |random: &mut Random, dtype: DType| {
+        let stored = random.pick(&[0, 1, 127, 128, 255, 77]);
+        if dtype == DType::qint8 {
+            stored - 128
+        } else {
+            stored
+        }
+    };
+    let dtypes = [DType::quint8, DType::qint8];
+    let (in_dtype, out_dtype) = (random.pick(&dtypes), random.pick(&dtypes));
+    let (in_zp, out_zp) = (zero_point(random, in_dtype), zero_point(random, out_dtype));
+    let scales = if random.chance(50) { 1 } else { outputs };
+    let asymmetric = random.chance(25);
+    let (sa, so) = match style {
+        Style::Ties => (0.5, 1.0),
+        Style::Extreme => (
+            random.pick(&[1e-3, 1.0, 1e3]),
+            random.pick(&[1e-6, 1.0, 1e6]),
+        ),
+        _ => (0.02, 0.02 * (k as f32).sqrt()),
+    };
+    let weight_scale = |random: &mut Random| match style {
+        Style::Ties => random.pick(&[1.0, 0.5, 0.25]),
+        Style::Extreme => random.pick(&[1e-3, 1.0, 1e3]),
+        _ => 0.005 + 0.02 * random.unit(),
+    };
+    let constant = random.pick(&[127i8, -128]);
+    let bias = random.chance(80).then(|| {
+        let scale = match style {
+            Style::Ties => 1.0,
+            Style::Extreme => sa * 1e4,
+            _ => sa * so * 40.0,
+        };
+        (0..outputs)
+            .map(|_| (random.unit() - 0.5) * scale)
+            .collect()
+    });
+    Case {
+        op,
+        data: (0..input.iter().product())
+            .map(|_| {
+                if style == Style::Traps && !random.chance(2) {
+                    255
+                } else {
+                    random.next() as u8
+                }
+            })
+            .collect(),
+        weight: (0..outputs * k)
+            .map(|_| match style {
+                Style::Traps if random.chance(90) => constant,
+                Style::Traps => random.pick(&[127, -128]),
+                _ => random.next() as i8,
+            })
+            .collect(),
+        scales: (0..scales).map(|_| weight_scale(random)).collect(),
+        zero_points: (0..scales)
+            .map(|_| {
+                if asymmetric {
+                    i32::from(random.next() as i8)
+                } else {
+                    0
+                }
+            })
+            .collect(),
+        bias,
+        activation: match random.below(4) {
+            0 => Activation::Relu,
+            1 => Activation::Clamp {
+                low: -0.3 * so * 100.0,
+                high: so * 60.0,
+            },
+            _ => Activation::None,
+        },
+        input: (
+            in_dtype,
+            input,
+            QParams {
+                scale: sa,
+                zero_point: in_zp,
+            },
+        ),
+        output: (
+            out_dtype,
+            output,
+            QParams {
+                scale: so,
+                zero_point: out_zp,
+            },
+        ),
+        weight_shape,
+    }
+}
+
+fn linear(random: &mut Random) -> Case {
+    let m = random.pick(&[1, 1, 2, 3, 5, 6, 7, 11, 12, 13, 25]);
+    let n = random.pick(&[1, 7, 8, 9, 15, 16, 17, 31, 33, 48, 63, 64, 65, 100, 130]);
+    let k = random.pick(&[1, 2, 3, 4, 5, 15, 16, 17, 31, 63, 64, 65, 130]);
+    fill(random, NodeOp::Linear, vec![m, k], vec![m, n], vec![n, k])
+}
+
+fn conv(random: &mut Random) -> Case {
+    loop {
+        let flat = random.chance(15);
+        let groups = random.pick(&[1, 1, 1, 2, 3, 8]);
+        let channels = groups * random.pick(&[1, 2, 3, 4, 8, 12, 16, 20]);
+        let outputs = groups * random.pick(&[1, 2, 5, 8, 17, 40, 66]);
+        let size = [
+            if flat { 1 } else { 1 + random.below(9) },
+            1 + random.below(9),
+        ];
+        let kernel = [
+            if flat {
+                1
+            } else {
+                random.pick(&[1, 1, 2, 3, 5])
+            },
+            random.pick(&[1, 1, 2, 3, 5, 7]),
+        ];
+        let mut side = |axis: usize| {
+            if flat && axis == 0 {
+                0
+            } else {
+                random.below(4)
+            }
+        };
+        let padding = [side(0), side(1), side(0), side(1)];
+        let window = Window {
+            kernel,
+            stride: [1 + random.below(3), 1 + random.below(3)],
+            padding: if random.chance(30) { [0; 4] } else { padding },
+            dilation: if random.chance(70) {
+                [1; 2]
+            } else {
+                [1 + random.below(3), 1 + random.below(3)]
+            },
+        };
+        let extent = |axis: usize| {
+            let room = size[axis] + window.padding[axis] + window.padding[axis + 2];
+            let span = window.dilation[axis] * (kernel[axis] - 1) + 1;
+            (room >= span).then(|| (room - span) / window.stride[axis] + 1)
+        };
+        let (Some(height), Some(width)) = (extent(0), extent(1)) else {
+            continue;
+        };
+        let batch = 1 + random.below(2);
+        let weight = vec![outputs, kernel[0], kernel[1], channels / groups];
+        let op = NodeOp::Conv { window, groups };
+        return if flat {
+            fill(
+                random,
+                op,
+                vec![batch, size[1], channels],
+                vec![batch, width, outputs],
+                weight,
+            )
+        } else {
+            let input = vec![batch, size[0], size[1], channels];
+            fill(
+                random,
+                op,
+                input,
+                vec![batch, height, width, outputs],
+                weight,
+            )
+        };
+    }
+}
+
+fn report_levels() {
+    for level in IsaLevel::ALL {
+        if Isa::require(*level).is_err() {
+            println!("not run: {level} (this CPU lacks it)");
+        }
+    }
+}
+
+fn assert_same(case: &Case, what: &str, found: &[u8], expected: &[u8]) {
+    if let Some(at) = found.iter().zip(expected).position(|(a, b)| a != b) {
+        let (a, b) = (found[at], expected[at]);
+        panic!("{what}: output {at} is {a}, not {b}: {case:?}");
+    }
+    assert_eq!(found.len(), expected.len(), "{what}");
+}
+
+fn check(case: &Case, random: &mut Random) {
+    let expected = oracle(case);
+    for isa in Isa::available() {
+        let shift = random.below(4);
+        assert_same(
+            case,
+            isa.level().name(),
+            &case.run(isa, 1, shift),
+            &expected,
+        );
+    }
+}
+
+#[test]
+fn linear_is_the_formula_on_every_instruction_set() {
+    report_levels();
+    let mut random = Random(1);
+    for _ in 0..1500 {
+        let case = linear(&mut random);
+        check(&case, &mut random);
+    }
+}
+
+#[test]
+fn conv_is_the_formula_on_every_instruction_set() {
+    let mut random = Random(2);
+    for _ in 0..1200 {
+        let case = conv(&mut random);
+        check(&case, &mut random);
+    }
+}
+
+#[test]
+fn any_split_gives_the_same_bytes() {
+    let mut random = Random(3);
+    for round in 0..120 {
+        let mut case = if round % 2 == 0 {
+            linear(&mut random)
+        } else {
+            conv(&mut random)
+        };
+        if round % 8 == 0 {
+            // many rows, so that units have several
+            case = fill(
+                &mut random,
+                NodeOp::Linear,
+                vec![301, 12],
+                vec![301, 20],
+                vec![20, 12],
+            );
+        }
+        for isa in Isa::available() {
+            let whole = case.run(isa, 1, 0);
+            for parts in [2, 3, 8] {
+                assert_same(&case, "split", &case.run(isa, parts, 0), &whole);
+            }
+        }
+    }
+}
+
+#[test]
+fn long_reductions_stay_exact() {
+    let mut random = Random(4);
+    for k in [4096, 65_793] {
+        let mut case = fill(
+            &mut random,
+            NodeOp::Linear,
+            vec![3, k],
+            vec![3, 18],
+            vec![18, k],
+        );
+        case.data.fill(255);
+        case.weight.fill(-128);
+        case.weight[..k].fill(127);
+        case.zero_points.fill(0);
+        case.input.2.zero_point = if case.input.0 == DType::qint8 {
+            -128
+        } else {
+            0
+        };
+        case.bias = None;
+        // sums beyond 2^24, rounded when they become f32
+        for sum in [0.9, 1.0] {
+            case.data[k - 1] = (255.0 * sum) as u8;
+            case.input.2.scale = 1.0;
+            case.scales.fill(1.0);
+            case.output.2.scale = k as f32 * 129.0;
+            check(&case, &mut random);
+        }
+    }
+}
+
+#[test]
+fn an_overlong_reduction_is_refused() {
+    let mut random = Random(5);
+    let k = 65_794;
+    let mut case = fill(
+        &mut random,
+        NodeOp::Linear,
+        vec![1, k],
+        vec![1, 2],
+        vec![2, k],
+    );
+    case.zero_points.fill(0);
+    let refusal = case.with(|node| pack(Q8Linear::KERNEL, node).err());
+    assert_eq!(refusal, Some(Refusal::Accumulator { k, max: 65_793 }));
+}
+
+#[test]
+fn an_empty_batch_has_no_units() {
+    let mut random = Random(6);
+    let case = fill(
+        &mut random,
+        NodeOp::Linear,
+        vec![0, 8],
+        vec![0, 3],
+        vec![3, 8],
+    );
+    for isa in Isa::available() {
+        assert!(case.run(isa, 1, 0).is_empty());
+    }
+}
+
+#[test]
+fn damaged_blobs_are_errors_or_harmless() {
+    let mut random = Random(7);
+    for round in 0..400 {
+        let case = if round % 2 == 0 {
+            linear(&mut random)
+        } else {
+            conv(&mut random)
+        };
+        let (mut blob, scratch) = case.pack();
+        match random.below(3) {
+            0 => blob.truncate(random.below(blob.len())),
+            1 => blob.push(0),
+            _ => {}
+        }
+        for _ in 0..random.below(4) {
+            let header = blob.len().min(64);
+            if let Some(byte) = blob[..header].get_mut(random.below(64)) {
+                *byte = if random.chance(50) {
+                    random.next() as u8
+                } else {
+                    *byte ^ 1 << random.below(8)
+                };
+            }
+        }
+        for isa in Isa::available() {
+            // whatever the answer, it is one
+            let _ = run(case.kernel(), &blob, &case.data, scratch, isa, 1, 0);
+        }
+    }
+}
+
+#[test]
+fn wrong_lengths_are_errors() {
+    let mut random = Random(8);
+    for _ in 0..50 {
+        let case = linear(&mut random);
+        let kernel = case.kernel();
+        let (blob, scratch) = case.pack();
+        let split = (kernel.split)(&blob, &[case.data.len()]).expect("a valid blob");
+        assert!((kernel.split)(&blob, &[case.data.len() + 1]).is_err());
+        assert!((kernel.split)(&blob, &[]).is_err());
+        for (input, output, scratch, units) in [
+            (
+                case.data.len() - 1,
+                split.output_bytes,
+                scratch,
+                0..split.units,
+            ),
+            (
+                case.data.len(),
+                split.output_bytes - 1,
+                scratch,
+                0..split.units,
+            ),
+            (
+                case.data.len(),
+                split.output_bytes,
+                scratch - 1,
+                0..split.units,
+            ),
+            (
+                case.data.len(),
+                split.output_bytes,
+                scratch,
+                0..split.units + 1,
+            ),
+            (case.data.len(), split.output_bytes, scratch, split.units..0),
+            (
+                case.data.len(),
+                split.output_bytes,
+                scratch,
+                usize::MAX - 1..usize::MAX,
+            ),
+        ] {
+            for isa in Isa::available() {
+                let call = Call {
+                    blob: &blob,
+                    inputs: &[&case.data[..input]],
+                    output: &mut vec![0; output],
+                    units: units.clone(),
+                    scratch: &mut vec![0; scratch],
+                    isa,
+                };
+                assert!((kernel.run)(call).is_err());
+            }
+        }
+    }
+}
