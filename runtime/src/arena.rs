@@ -1,0 +1,90 @@
+//! Where each tensor lies: greedy best fit, the largest first.
+
+use alloc::vec::Vec;
+
+use crate::aligned::align_up;
+use crate::check::Life;
+use crate::plan::Tensor;
+
+/// Gives every tensor an offset so that what lives at the same time does not overlap; `None` where
+/// the offsets would overflow. `lives` are by owner; a tensor that shares memory gets its owner's
+/// offset.
+///
+/// The largest tensors choose first, and each takes the smallest gap it fits in: the order that
+/// wastes least in practice.
+pub(crate) fn place(tensors: &mut [Tensor<'_>], lives: &[Option<Life>]) -> Option<()> {
+    let mut owners: Vec<(usize, usize, Life)> = Vec::new();
+    for (index, tensor) in tensors.iter_mut().enumerate() {
+        tensor.offset = 0;
+        if let Some(life) = lives.get(index).copied().flatten()
+            && tensor.bytes > 0
+        {
+            owners.push((index, align_up(tensor.bytes)?, life));
+        }
+    }
+    owners.sort_by_key(|(index, bytes, life)| (core::cmp::Reverse(*bytes), life.start, *index));
+
+    let mut placed: Vec<Placed> = Vec::with_capacity(owners.len());
+    for (index, bytes, life) in owners {
+        let offset = best_gap(&placed, bytes, &life)?;
+        let end = offset.checked_add(bytes)?;
+        // kept in order of offset
+        let at = placed.partition_point(|other| other.offset <= offset);
+        placed.insert(at, Placed { offset, end, life });
+        if let Some(tensor) = tensors.get_mut(index) {
+            tensor.offset = offset;
+        }
+    }
+    follow_owners(tensors);
+    Some(())
+}
+
+/// Gives every tensor memory of its own; `None` where the offsets would overflow.
+pub(crate) fn place_apart(tensors: &mut [Tensor<'_>]) -> Option<usize> {
+    let mut next = 0usize;
+    for (index, tensor) in tensors.iter_mut().enumerate() {
+        if tensor.storage.index() == index && tensor.bytes > 0 {
+            tensor.offset = next;
+            next = next.checked_add(align_up(tensor.bytes)?)?;
+        }
+    }
+    follow_owners(tensors);
+    Some(next)
+}
+
+struct Placed {
+    offset: usize,
+    end: usize,
+    life: Life,
+}
+
+/// The smallest gap between what is alive at the same time, else the end.
+fn best_gap(placed: &[Placed], bytes: usize, life: &Life) -> Option<usize> {
+    let mut best: Option<(usize, usize)> = None;
+    let mut free = 0;
+    for other in placed.iter().filter(|other| other.life.meets(life)) {
+        if let Some(gap) = other.offset.checked_sub(free)
+            && gap >= bytes
+            && best.is_none_or(|(smallest, _)| gap < smallest)
+        {
+            best = Some((gap, free));
+        }
+        free = free.max(other.end);
+    }
+    match best {
+        Some((_, offset)) => Some(offset),
+        None => free.checked_add(bytes).map(|_| free),
+    }
+}
+
+fn follow_owners(tensors: &mut [Tensor<'_>]) {
+    for index in 0..tensors.len() {
+        let owner = tensors.get(index).map(|tensor| tensor.storage.index());
+        let offset = owner
+            .and_then(|owner| tensors.get(owner))
+            .map(|owner| owner.offset);
+        if let (Some(tensor), Some(offset)) = (tensors.get_mut(index), offset) {
+            tensor.offset = offset;
+        }
+    }
+}
