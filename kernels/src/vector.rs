@@ -102,3 +102,39 @@ impl Narrow {
         _mm_min_epu8(bytes, _mm256_castsi256_si128(self.high))
     }
 }
+
+/// Reads `W` bytes (8, 16 or 32) into the low end, zeros above.
+///
+/// # Safety
+/// `W` bytes at `from` are readable.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(crate) unsafe fn load_part<const W: usize>(from: *const u8) -> __m256i {
+    const { assert!(W == 8 || W == 16 || W == 32) };
+    // SAFETY: the caller's; none of these loads asks for an alignment.
+    unsafe {
+        match W {
+            8 => _mm256_zextsi128_si256(_mm_loadl_epi64(from.cast())),
+            16 => _mm256_zextsi128_si256(_mm_loadu_si128(from.cast())),
+            _ => _mm256_loadu_si256(from.cast()),
+        }
+    }
+}
+
+/// Writes the low `W` bytes (8, 16 or 32).
+///
+/// # Safety
+/// `W` bytes at `to` are writable.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(crate) unsafe fn store_part<const W: usize>(to: *mut u8, v: __m256i) {
+    const { assert!(W == 8 || W == 16 || W == 32) };
+    // SAFETY: the caller's; none of these stores asks for an alignment.
+    unsafe {
+        match W {
+            8 => _mm_storel_epi64(to.cast(), _mm256_castsi256_si128(v)),
+            16 => _mm_storeu_si128(to.cast(), _mm256_castsi256_si128(v)),
+            _ => _mm256_storeu_si256(to.cast(), v),
+        }
+    }
+}
