@@ -23,10 +23,10 @@ use qconfig_core::{Isa, IsaLevel};
 
 use crate::blob;
 
-pub(crate) use finish::Finish;
-pub(crate) use geometry::{Geometry, Image};
+pub(crate) use finish::{Finish, clamp};
+pub(crate) use geometry::{Geometry, Image, Taps};
 pub(crate) use packed::{Family, Packed, Params};
-use panels::PANEL;
+pub(crate) use panels::{PANEL, Panels, STEP};
 pub(crate) use rows::Rows;
 pub(crate) use weight::Weight;
 
@@ -53,6 +53,7 @@ pub(crate) struct Part {
 pub(crate) struct Cut {
     rows: usize,
     unit_rows: usize,
+    element: usize,
     split: Split,
 }
 
@@ -91,8 +92,16 @@ impl Cut {
         Cut {
             rows,
             unit_rows,
+            element,
             split,
         }
+    }
+
+    /// The same cut, with units enough for so many outputs as the least a thread should take.
+    pub(crate) fn at_least(mut self, outputs: usize) -> Cut {
+        let unit = (self.split.unit_bytes / self.element).max(1);
+        self.split.grain = self.split.grain.max(outputs.div_ceil(unit));
+        self
     }
 
     /// As the contract tells it.

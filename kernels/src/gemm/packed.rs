@@ -19,6 +19,9 @@ use crate::blob::{self, HEADER, Tag};
 
 const ASYMMETRIC: u32 = 1;
 const REDUCED: u32 = 2;
+/// Outputs that each input row should be worth to a call that looks at all rows: looking then takes a
+/// small part of its time.
+const LOOK: usize = 256;
 
 /// Which kernel a blob belongs to, and what it ends with.
 #[derive(Clone, Copy)]
@@ -324,6 +327,11 @@ impl<'a> Packed<'a> {
         }
     }
 
+    /// Whether the input is quantized on the fly.
+    fn is_dynamic(&self) -> bool {
+        matches!(self.finish, Finish::Dequantize { .. })
+    }
+
     /// How the output is cut.
     pub(crate) fn cut(&self) -> Cut {
         let Geometry {
@@ -333,7 +341,13 @@ impl<'a> Packed<'a> {
             k,
             ..
         } = self.geometry;
-        Cut::new(rows, out_channels, k, self.finish.element(), groups == 1)
+        let cut = Cut::new(rows, out_channels, k, self.finish.element(), groups == 1);
+        // every call of a dynamic product looks at the whole input first
+        if self.is_dynamic() {
+            cut.at_least(rows.saturating_mul(LOOK))
+        } else {
+            cut
+        }
     }
 }
 

@@ -127,15 +127,18 @@ fn run(call: Call<'_>) -> Result<(), BlobError> {
     let split = header.split(&[input.len()])?;
     let part = units::part(&split, &call.units, call.output.len())?;
     let input = units::slice(input, part.start * 4..part.end * 4)?;
-    match call.isa.level() {
+    quantize(call.isa, header.to, input, call.output);
+    Ok(())
+}
+
+/// Quantizes native-endian `f32` bytes, one output byte each.
+pub(crate) fn quantize(isa: Isa, to: Stored, input: &[u8], output: &mut [u8]) {
+    match isa.level() {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an `Isa` of these levels proves that the CPU has AVX2.
-        IsaLevel::Avx2 | IsaLevel::Avx512Vnni => unsafe {
-            avx2::quantize(header.to, input, call.output)
-        },
-        _ => reference::quantize(header.to, input, call.output),
+        IsaLevel::Avx2 | IsaLevel::Avx512Vnni => unsafe { avx2::quantize(to, input, output) },
+        _ => reference::quantize(to, input, output),
     }
-    Ok(())
 }
 
 fn variant(_: &[u8], isa: Isa) -> &'static str {

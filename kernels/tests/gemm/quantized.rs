@@ -1,42 +1,13 @@
-//! Linear and convolution against the formula, and every instruction set against the scalar one.
-#![allow(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+//! Quantized linear layers and convolutions.
 
 use qconfig_core::kernel::{
-    Activation, BlobError, Call, Kernel, NodeOp, NodeSpec, QParams, Refusal, TensorSpec,
-    WeightData, WeightSpec, Window,
+    Activation, Call, Kernel, NodeOp, NodeSpec, QParams, Refusal, TensorSpec, WeightData,
+    WeightSpec, Window,
 };
-use qconfig_core::{DType, Isa, IsaLevel, KernelFamily};
+use qconfig_core::{DType, Isa, KernelFamily};
 use qconfig_kernels::{Q8Conv, Q8Linear};
 
-/// A small generator of the same numbers every time (splitmix64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())]
-    }
-
-    /// In `0.0..1.0`.
-    fn unit(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1u64 << 24) as f32
-    }
-
-    fn chance(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
-}
+use crate::{Random, pack, run};
 
 /// A node and its input, owned.
 #[derive(Clone, Debug)]
@@ -100,43 +71,6 @@ impl Case {
         let (blob, scratch) = self.pack();
         run(self.kernel(), &blob, &self.data, scratch, isa, parts, shift).expect("a valid blob")
     }
-}
-
-fn pack(kernel: &Kernel, node: &NodeSpec<'_>) -> Result<(Vec<u8>, usize), Refusal> {
-    let sizes = (kernel.sizes)(node)?;
-    let mut blob = vec![0xa5; sizes.blob];
-    (kernel.pack)(node, &mut blob)?;
-    Ok((blob, sizes.scratch))
-}
-
-/// Runs the units in so many calls, all buffers `shift` bytes off their alignment.
-fn run(
-    kernel: &Kernel,
-    blob: &[u8],
-    input: &[u8],
-    scratch: usize,
-    isa: Isa,
-    parts: usize,
-    shift: usize,
-) -> Result<Vec<u8>, BlobError> {
-    let split = (kernel.split)(blob, &[input.len()])?;
-    let shifted = |bytes: &[u8]| [vec![0x5a; shift], bytes.to_vec()].concat();
-    let (blob, input) = (shifted(blob), shifted(input));
-    let mut output = vec![0xee; shift + split.output_bytes];
-    let mut scratch = vec![0xcd; shift + scratch];
-    for part in 0..parts {
-        let units = split.units * part / parts..split.units * (part + 1) / parts;
-        let bytes = split.bytes(&units);
-        (kernel.run)(Call {
-            blob: &blob[shift..],
-            inputs: &[&input[shift..]],
-            output: &mut output[shift..][bytes],
-            units,
-            scratch: &mut scratch[shift..],
-            isa,
-        })?;
-    }
-    Ok(output.split_off(shift))
 }
 
 /// The formula, element by element, with sums in `i64`.
@@ -408,14 +342,6 @@ fn conv(random: &mut Random) -> Case {
     }
 }
 
-fn report_levels() {
-    for level in IsaLevel::ALL {
-        if Isa::require(*level).is_err() {
-            println!("not run: {level} (this CPU lacks it)");
-        }
-    }
-}
-
 fn assert_same(case: &Case, what: &str, found: &[u8], expected: &[u8]) {
     if let Some(at) = found.iter().zip(expected).position(|(a, b)| a != b) {
         let (a, b) = (found[at], expected[at]);
@@ -439,7 +365,6 @@ fn check(case: &Case, random: &mut Random) {
 
 #[test]
 fn linear_is_the_formula_on_every_instruction_set() {
-    report_levels();
     let mut random = Random(1);
     for _ in 0..1500 {
         let case = linear(&mut random);
