@@ -316,8 +316,9 @@ fn parse<'a>(
     let (tables, blobs) = header(bytes)?;
     let mut reader = Reader { rest: tables };
     let tensors = read_tensors(&mut reader)?;
-    let inputs = read_list(&mut reader, Place::Input)?;
-    let outputs = read_list(&mut reader, Place::Output)?;
+    let top = || Place::Header;
+    let inputs = read_ids(&mut reader, top, "number of inputs", Place::Input)?;
+    let outputs = read_ids(&mut reader, top, "number of outputs", Place::Output)?;
     let steps = read_steps(&mut reader, blobs.len(), kernels)?;
     if !reader.rest.is_empty() {
         return Err(field(Place::Header, "table length", Problem::Leftover));
@@ -436,14 +437,17 @@ fn read_tensors<'a>(reader: &mut Reader<'a>) -> Result<Vec<Tensor<'a>>, PlanErro
     Ok(tensors)
 }
 
-fn read_list(
+/// A count and that many tensors; `each` is the place of one of them.
+fn read_ids(
     reader: &mut Reader<'_>,
-    place: impl Fn(usize) -> Place,
+    place: impl Fn() -> Place,
+    name: &'static str,
+    each: impl Fn(usize) -> Place,
 ) -> Result<Vec<TensorId>, PlanError> {
-    let count = reader.u32(|| Place::Header, "number of inputs or outputs")?;
+    let count = reader.u32(place, name)?;
     let mut ids = Vec::new();
     for index in 0..count as usize {
-        ids.push(TensorId(reader.u32(|| place(index), "tensor")?));
+        ids.push(TensorId(reader.u32(|| each(index), "tensor")?));
     }
     Ok(ids)
 }
@@ -455,6 +459,7 @@ fn read_steps<'a>(
 ) -> Result<Vec<Step<'a>>, PlanError> {
     let count = reader.u32(|| Place::Header, "number of steps")?;
     let mut steps = Vec::new();
+    let mut blob_end = 0usize;
     for index in 0..count as usize {
         let place = || Place::Step(index, String::new());
         let name = reader.str(place, "name")?;
@@ -468,23 +473,15 @@ fn read_steps<'a>(
         })?;
         let start = reader.usize(place, "offset of its packed weights")?;
         let len = reader.usize(place, "length of its packed weights")?;
+        // one behind the other, so that the same bytes do not count twice
         let end = start.checked_add(len).filter(|end| *end <= blobs);
-        let Some(end) = end.filter(|_| start.is_multiple_of(ALIGN)) else {
-            return Err(field(
-                place(),
-                "offset of its packed weights",
-                Problem::Range,
-            ));
+        let Some(end) = end.filter(|_| start == blob_end.next_multiple_of(ALIGN)) else {
+            let name = "offset of its packed weights";
+            return Err(field(place(), name, Problem::Range));
         };
+        blob_end = end;
         let scratch = reader.usize(place, "scratch")?;
-        let inputs = {
-            let count = reader.u32(place, "number of inputs")?;
-            let mut ids = Vec::new();
-            for _ in 0..count {
-                ids.push(TensorId(reader.u32(place, "input")?));
-            }
-            ids
-        };
+        let inputs = read_ids(reader, place, "number of inputs", |_| place())?;
         steps.push(Step {
             name: Cow::Borrowed(name),
             pattern: Cow::Borrowed(pattern),
@@ -501,6 +498,9 @@ fn read_steps<'a>(
                 grain: 1,
             },
         });
+    }
+    if blob_end != blobs {
+        return Err(field(Place::Blobs, "length", Problem::Leftover));
     }
     Ok(steps)
 }
@@ -589,3 +589,7 @@ fn put_ids(out: &mut Vec<u8>, ids: &[TensorId]) {
         put_id(out, *id);
     }
 }
+
+#[cfg(test)]
+#[path = "hostile.rs"]
+mod hostile;

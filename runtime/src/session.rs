@@ -366,6 +366,37 @@ impl<'p> Session<'p> {
         Ok(self.bytes(id))
     }
 
+    /// The real values of any `float32`, `quint8` or `qint8` tensor, as the last run left them: what
+    /// to hold against a float model.
+    ///
+    /// # Errors
+    /// As [`Session::tensor_bytes`], and [`BufferError::DType`] for other dtypes.
+    pub fn tensor_f32(&self, id: TensorId) -> Result<Vec<f32>, BufferError> {
+        let bytes = self.tensor_bytes(id)?;
+        let Some(tensor) = self.plan.tensor(id) else {
+            return Ok(Vec::new());
+        };
+        let (qparams, offset) = match (tensor.dtype(), tensor.qparams()) {
+            (DType::float32, _) => {
+                let values = bytes.as_chunks().0.iter();
+                return Ok(values.map(|bytes| f32::from_ne_bytes(*bytes)).collect());
+            }
+            // qint8 is stored as q + 128
+            (DType::quint8, Some(qparams)) => (qparams, 0),
+            (DType::qint8, Some(qparams)) => (qparams, 128),
+            (found, _) => {
+                return Err(BufferError::DType {
+                    place: self.plan.place_of_tensor(id),
+                    found,
+                    asked: DType::float32,
+                });
+            }
+        };
+        let zero = qparams.zero_point + offset;
+        let real = |stored: &u8| qparams.scale * (i32::from(*stored) - zero) as f32;
+        Ok(bytes.iter().map(real).collect())
+    }
+
     /// Computes the outputs from the inputs. Allocates nothing, locks nothing.
     ///
     /// # Errors
