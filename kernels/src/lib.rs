@@ -6,6 +6,7 @@ mod add;
 mod affine;
 mod blob;
 mod clamp;
+mod depthwise;
 mod dequantize;
 mod f16_linear_dynamic;
 mod gemm;
@@ -24,6 +25,7 @@ mod vector;
 
 pub use add::Q8Add;
 pub use clamp::Q8Clamp;
+pub use depthwise::Q8Depthwise;
 pub use dequantize::Dequantize;
 pub use f16_linear_dynamic::F16LinearDynamic;
 pub use pool::{Q8AvgPool, Q8GlobalAvgPool, Q8MaxPool};

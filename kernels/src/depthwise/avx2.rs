@@ -1,0 +1,220 @@
+use core::arch::x86_64::*;
+
+use super::{Layer, Row, reference};
+use crate::vector::{Narrow, load_part};
+
+/// Channels of a block; the last block of a row overlaps the one before.
+const BLOCK: usize = 8;
+
+/// What `row` does for a layer.
+pub(super) fn variant(layer: &Layer<'_>) -> &'static str {
+    let window = layer.geometry.window;
+    if layer.out_channels != layer.geometry.channels || layer.out_channels < BLOCK {
+        return "dw_1c__scalar";
+    }
+    match (window.kernel, window.stride[1], window.dilation[1]) {
+        ([3, 3], 1 | 2, 1) => "dw3x3_8c__avx2",
+        ([5, 5], 1 | 2, 1) => "dw5x5_8c__avx2",
+        _ => "dw_8c__avx2",
+    }
+}
+
+/// Computes as many outputs as fit.
+#[target_feature(enable = "avx2")]
+pub(super) fn row(row: Row<'_>, output: &mut [u8]) {
+    let Layer {
+        geometry,
+        out_channels: channels,
+        ..
+    } = *row.layer;
+    if channels != geometry.channels || channels < BLOCK {
+        return reference::row(row, output);
+    }
+    let window = geometry.window;
+    for c in (0..channels).step_by(BLOCK) {
+        let c = c.min(channels - BLOCK);
+        match (window.kernel, window.stride[1], window.dilation[1]) {
+            ([3, 3], 1, 1) => sliding::<3, 3, 2, 1>(row, c, output),
+            ([3, 3], 2, 1) => sliding::<3, 3, 2, 2>(row, c, output),
+            ([5, 5], 1, 1) => sliding::<5, 5, 3, 1>(row, c, output),
+            ([5, 5], 2, 1) => sliding::<5, 5, 3, 2>(row, c, output),
+            _ => tap_by_tap(row, c, output),
+        }
+    }
+}
+
+/// Eight channels of a layer's constants.
+struct Block {
+    init: __m256i,
+    scale: __m256,
+    narrow: Narrow,
+}
+
+impl Block {
+    /// `c + 8` is at most the number of channels.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn new(layer: &Layer<'_>, c: usize) -> Self {
+        Self {
+            init: words(layer.init, c),
+            scale: _mm256_castsi256_ps(words(layer.scale, c)),
+            narrow: Narrow::new(layer.output.zero_point, layer.output.low, layer.output.high),
+        }
+    }
+
+    /// Writes eight bytes of the output at `at`.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn store(&self, acc: __m256i, output: &mut [u8], at: usize) {
+        let scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(acc), self.scale);
+        let bytes = self.narrow.eight(self.narrow.round(scaled));
+        if let Some(to) = output.get_mut(at..at + BLOCK) {
+            // SAFETY: the slice has eight writable bytes and the store asks for no alignment.
+            unsafe { _mm_storel_epi64(to.as_mut_ptr().cast(), bytes) }
+        }
+    }
+}
+
+/// Eight words of a section from `first` on; zeros behind its end.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn words(section: &[[u8; 4]], first: usize) -> __m256i {
+    match section.get(first..first + BLOCK) {
+        // SAFETY: the slice has 32 readable bytes.
+        Some(words) => unsafe { load_part::<32>(words.as_ptr().cast()) },
+        None => _mm256_setzero_si256(),
+    }
+}
+
+/// Eight bytes of an input at `at`.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn bytes(from: &[u8], at: usize) -> __m128i {
+    match from.get(at..at + BLOCK) {
+        // SAFETY: the slice has eight readable bytes and the load asks for no alignment.
+        Some(bytes) => unsafe { _mm_loadl_epi64(bytes.as_ptr().cast()) },
+        None => _mm_setzero_si128(),
+    }
+}
+
+/// Pairs of taps below each other, widened: what a pair of weights is multiplied with.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn pair(even: __m128i, odd: __m128i) -> __m256i {
+    _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(even, odd))
+}
+
+/// Any window, one output after the other.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn tap_by_tap(
+    Row {
+        layer,
+        input,
+        first,
+    }: Row<'_>,
+    c: usize,
+    output: &mut [u8],
+) {
+    let block = Block::new(layer, c);
+    let padding = _mm_set1_epi8(layer.zero_point as i8);
+    let ([kh, kw], channels) = (layer.geometry.window.kernel, layer.out_channels);
+    for i in 0..output.len() / channels {
+        let mut at = first;
+        at.x += i;
+        let mut acc = block.init;
+        for kx in 0..kw {
+            for ky in (0..kh).step_by(2) {
+                let load = |ky| {
+                    layer
+                        .cell(at, [ky, kx])
+                        .map_or(padding, |cell| bytes(input, cell + c))
+                };
+                // behind the last row the weight is 0
+                let taps = pair(load(ky), if ky + 1 < kh { load(ky + 1) } else { padding });
+                let weights = words(
+                    layer.pairs,
+                    (kx * layer.pair_rows() + ky / 2) * channels + c,
+                );
+                acc = _mm256_add_epi32(acc, _mm256_madd_epi16(taps, weights));
+            }
+        }
+        block.store(acc, output, i * channels + c);
+    }
+}
+
+/// A window of `KH x KW` without dilation along the row, `R = ceil(KH / 2)`: the widened columns stay
+/// in registers while the window slides by `S`, so that each is loaded and widened once.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn sliding<const KH: usize, const KW: usize, const R: usize, const S: usize>(
+    Row {
+        layer,
+        input,
+        first,
+    }: Row<'_>,
+    c: usize,
+    output: &mut [u8],
+) {
+    let geometry = layer.geometry;
+    let (width, channels) = (geometry.input[1], geometry.channels);
+    let block = Block::new(layer, c);
+    let padding = _mm_set1_epi8(layer.zero_point as i8);
+    // the rows of the input that the window covers; none in the padding
+    let mut rows: [Option<&[u8]>; KH] = [None; KH];
+    for (ky, row) in rows.iter_mut().enumerate() {
+        let y = geometry.origin(0, first.y) + (ky * geometry.window.dilation[0]) as i64;
+        if (0..geometry.input[0] as i64).contains(&y) {
+            let start = (first.image * geometry.input[0] + y as usize) * width * channels;
+            *row = input.get(start..start + width * channels);
+        }
+    }
+    let mut weights = [[_mm256_setzero_si256(); R]; KW];
+    for (kx, column) in weights.iter_mut().enumerate() {
+        for (r, weights) in column.iter_mut().enumerate() {
+            *weights = words(layer.pairs, (kx * R + r) * channels + c);
+        }
+    }
+    let column = |x: i64| {
+        let mut taps = [padding; KH];
+        if (0..width as i64).contains(&x) {
+            for (tap, row) in taps.iter_mut().zip(&rows) {
+                if let Some(row) = row {
+                    *tap = bytes(row, x as usize * channels + c);
+                }
+            }
+        }
+        let mut pairs = [_mm256_setzero_si256(); R];
+        for (r, out) in pairs.iter_mut().enumerate() {
+            *out = if 2 * r + 1 < KH {
+                pair(taps[2 * r], taps[2 * r + 1])
+            } else {
+                // one tap: the upper halves are 0
+                _mm256_cvtepu8_epi32(taps[2 * r])
+            };
+        }
+        pairs
+    };
+    let mut x = geometry.origin(1, first.x);
+    let mut window = [[_mm256_setzero_si256(); R]; KW];
+    for seen in &mut window[S..] {
+        *seen = column(x);
+        x += 1;
+    }
+    for i in 0..output.len() / channels {
+        for kx in 0..KW - S {
+            window[kx] = window[kx + S];
+        }
+        for seen in &mut window[KW - S..] {
+            *seen = column(x);
+            x += 1;
+        }
+        let mut acc = block.init;
+        for (seen, weights) in window.iter().zip(&weights) {
+            for (taps, weights) in seen.iter().zip(weights) {
+                acc = _mm256_add_epi32(acc, _mm256_madd_epi16(*taps, *weights));
+            }
+        }
+        block.store(acc, output, i * channels + c);
+    }
+}
