@@ -150,11 +150,16 @@ impl ObserverSpec {
         .range(0, 255)
     }
 
-    /// `PlaceholderObserver`.
+    /// `PlaceholderObserver`; it computes nothing, but has an `eps` that bounds are held against.
     pub const fn placeholder(dtype: DType) -> Self {
+        Self::computing(ObserverKind::Placeholder, dtype, QScheme::PerTensorAffine)
+    }
+
+    /// An observer class that has only a dtype.
+    const fn bare(kind: ObserverKind, dtype: DType) -> Self {
         Self {
             eps: None,
-            ..Self::computing(ObserverKind::Placeholder, dtype, QScheme::PerTensorAffine)
+            ..Self::computing(kind, dtype, QScheme::PerTensorAffine)
         }
     }
 
@@ -181,7 +186,7 @@ impl ObserverSpec {
         if let (Some(min), Some(max)) = (self.quant_min, self.quant_max) {
             // torch halves a range given explicitly too (`calculate_qmin_qmax`)
             return if self.reduce_range && self.computes() {
-                Some((min / 2, max / 2))
+                Some((min.div_euclid(2), max.div_euclid(2)))
             } else {
                 Some((min, max))
             };
@@ -190,7 +195,7 @@ impl ObserverSpec {
             return None;
         }
         match self.dtype.quant_range() {
-            Some((min, max)) if self.reduce_range => Some((min / 2, max / 2)),
+            Some((min, max)) if self.reduce_range => Some((min.div_euclid(2), max.div_euclid(2))),
             range => range,
         }
     }
@@ -295,14 +300,8 @@ impl QConfig {
     };
     /// `default_reuse_input_qconfig`.
     pub const DEFAULT_REUSE_INPUT: QConfig = QConfig {
-        activation: ObserverSpec {
-            kind: ObserverKind::ReuseInput,
-            ..ObserverSpec::placeholder(DType::quint8)
-        },
-        weight: ObserverSpec {
-            kind: ObserverKind::Noop,
-            ..ObserverSpec::placeholder(DType::float16)
-        },
+        activation: ObserverSpec::bare(ObserverKind::ReuseInput, DType::quint8),
+        weight: ObserverSpec::bare(ObserverKind::Noop, DType::float16),
     };
     /// `get_default_qconfig("qnnpack")`.
     pub const QNNPACK: QConfig = QConfig {

@@ -1,1 +1,33 @@
-//! qconfig-quantize
+//! How a float model becomes a plan. Data runs one way, one type in and one type out:
+//!
+//! [`Graph`] -> [`fuse`] -> [`prepare`] -> [`calibrate`] -> [`convert`] ([`ReferenceModel`]) ->
+//! [`lower`] ([`Lowered`], a plan).
+//!
+//! No backend is known here by name: every pass takes a `BackendConfig`.
+
+mod calibrate;
+mod convert;
+mod float;
+mod fuse;
+mod graph;
+mod lower;
+pub mod observer;
+mod prepare;
+mod reference;
+mod report;
+mod tensor;
+mod weights;
+
+pub use calibrate::{CalibrateError, Calibrated, calibrate};
+pub use convert::{ConvertError, QuantizedWeight, ReferenceModel, convert};
+pub use float::{InputError, Values, check_inputs};
+pub use fuse::fuse;
+pub use graph::{
+    BatchNorm, Conv, Graph, GraphBuilder, GraphError, GraphProblem, Linear, Node, NodeId, Op, Pool,
+    Value, ValueId,
+};
+pub use lower::{LowerError, Lowered, lower};
+pub use prepare::{Decision, FloatReason, PrepareError, Prepared, Quantized, prepare};
+pub use report::{LayerReport, ReportError, report, sqnr_db};
+pub use tensor::{ShapeError, Tensor};
+pub use weights::{Weights, WeightsError};

@@ -1,0 +1,114 @@
+//! Calibration: the observers watch the float model run.
+
+use crate::float::{InputError, Visitor, execute};
+use crate::graph::ValueId;
+use crate::observer::ObserveError;
+use crate::prepare::Prepared;
+use crate::tensor::Tensor;
+
+/// A prepared model whose observers have seen data.
+#[derive(Clone, Debug)]
+pub struct Calibrated {
+    pub(crate) prepared: Prepared,
+    samples: usize,
+}
+
+/// Calibration data that cannot be used.
+#[derive(Clone, PartialEq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CalibrateError {
+    /// No sample.
+    #[error("the calibration set is empty; give at least one sample")]
+    Empty,
+    /// A sample does not fit the graph, or holds NaN or infinity.
+    #[error("calibration sample {sample}: {error}")]
+    Input {
+        /// Its position.
+        sample: usize,
+        /// What is wrong.
+        error: InputError,
+    },
+    /// A value inside the model became NaN or infinite.
+    #[error("calibration sample {sample}: value `{value}`: its observer {error}")]
+    Value {
+        /// The sample's position.
+        sample: usize,
+        /// The value's name.
+        value: String,
+        /// What is wrong.
+        error: ObserveError,
+    },
+}
+
+/// Runs every sample through the float model; the observers watch. `progress` is told after each
+/// sample how many are done.
+///
+/// # Errors
+/// [`CalibrateError`]; the prepared model is consumed only on success of the whole, so nothing half
+/// calibrated is left behind.
+pub fn calibrate<'s>(
+    prepared: &Prepared,
+    samples: impl IntoIterator<Item = &'s [Tensor]>,
+    mut progress: impl FnMut(usize),
+) -> Result<Calibrated, CalibrateError> {
+    let mut prepared = prepared.clone();
+    let mut done = 0;
+    for (sample, inputs) in samples.into_iter().enumerate() {
+        let graph = prepared.graph.clone();
+        let mut watch = Watch {
+            prepared: &mut prepared,
+            failed: None,
+        };
+        execute(&graph, inputs, &mut watch)
+            .map_err(|error| CalibrateError::Input { sample, error })?;
+        if let Some((value, error)) = watch.failed {
+            return Err(CalibrateError::Value {
+                sample,
+                value: graph.value(value).name.clone(),
+                error,
+            });
+        }
+        done = sample + 1;
+        progress(done);
+    }
+    if done == 0 {
+        Err(CalibrateError::Empty)
+    } else {
+        Ok(Calibrated {
+            prepared,
+            samples: done,
+        })
+    }
+}
+
+impl Calibrated {
+    /// The model that was calibrated.
+    pub fn prepared(&self) -> &Prepared {
+        &self.prepared
+    }
+
+    /// How many samples it has seen.
+    pub fn samples(&self) -> usize {
+        self.samples
+    }
+}
+
+struct Watch<'p> {
+    prepared: &'p mut Prepared,
+    failed: Option<(ValueId, ObserveError)>,
+}
+
+impl Visitor for Watch<'_> {
+    fn value(&mut self, id: ValueId, tensor: &mut Tensor) {
+        for (_, observer) in self
+            .prepared
+            .observed
+            .iter()
+            .filter(|((value, _), _)| *value == id)
+        {
+            if let Err(error) = self.prepared.observers[observer.0].observe(tensor) {
+                self.failed.get_or_insert((id, error));
+            }
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! Convert: observers answer, weights are quantized; the result is the reference model.
+
+use std::collections::BTreeMap;
+
+use qconfig_core::kernel::QParams;
+use qconfig_core::{DType, DTypeWithConstraints};
+
+use crate::calibrate::Calibrated;
+use crate::graph::{Graph, Node, NodeId, Op, ValueId};
+use crate::observer::{ChannelQParams, ObserveError, Observer};
+use crate::prepare::{Decision, Quantized};
+use crate::tensor::Tensor;
+
+/// A weight in eight bits, in the graph's order (`[O, I / groups, k..]`).
+#[derive(Clone, PartialEq, Debug)]
+pub struct QuantizedWeight {
+    /// Row-major values.
+    pub data: Vec<i8>,
+    /// The shape of the float weight.
+    pub shape: Vec<usize>,
+    /// One pair, or one for each output channel.
+    pub qparams: ChannelQParams,
+}
+
+impl QuantizedWeight {
+    /// The float values that the integers stand for.
+    pub fn dequantize(&self) -> Tensor {
+        let rows = self.qparams.scales.len();
+        let row = self.data.len() / rows.max(1);
+        let mut out = Tensor::zeros(&self.shape);
+        for (at, (x, q)) in out.data_mut().iter_mut().zip(&self.data).enumerate() {
+            let c = at / row.max(1);
+            *x = self.qparams.scales[c] * (i32::from(*q) - self.qparams.zero_points[c]) as f32;
+        }
+        out
+    }
+}
+
+/// A float graph with quantize and dequantize around each supported pattern.
+#[derive(Clone, Debug)]
+pub struct ReferenceModel {
+    pub(crate) graph: Graph,
+    pub(crate) backend: &'static qconfig_core::BackendConfig,
+    pub(crate) decisions: Vec<Decision>,
+    pub(crate) qparams: BTreeMap<(ValueId, DType), QParams>,
+    pub(crate) weights: BTreeMap<NodeId, QuantizedWeight>,
+}
+
+/// A calibrated model cannot be converted.
+#[derive(Clone, PartialEq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConvertError {
+    /// An observer cannot answer.
+    #[error("value `{value}`: its observer {error}")]
+    Observer {
+        /// The value.
+        value: String,
+        /// Why not.
+        error: ObserveError,
+    },
+    /// A weight's observer cannot answer.
+    #[error("weight of node `{node}`: its observer {error}")]
+    Weight {
+        /// The node.
+        node: String,
+        /// Why not.
+        error: ObserveError,
+    },
+    /// A scale below what the backend takes.
+    #[error(
+        "{what} has scale {scale:e}, below the backend's {bound:e} ({file}:{line}); choose an observer with a larger eps"
+    )]
+    Scale {
+        /// The value or weight.
+        what: String,
+        /// Its scale.
+        scale: f32,
+        /// The bound.
+        bound: f64,
+        /// The file of the bound.
+        file: &'static str,
+        /// The line of the bound.
+        line: u32,
+    },
+    /// A weight outside what the backend takes.
+    #[error(
+        "weight of node `{node}` holds {value}, outside the backend's {low}..={high} ({file}:{line}); choose an observer with that range"
+    )]
+    WeightRange {
+        /// The node.
+        node: String,
+        /// The value.
+        value: i8,
+        /// Lower bound.
+        low: i64,
+        /// Upper bound.
+        high: i64,
+        /// The file of the bound.
+        file: &'static str,
+        /// The line of the bound.
+        line: u32,
+    },
+    /// The weight's dtype is not what the dtype config stores.
+    #[error(
+        "weight of node `{node}`: the qconfig observes {found}, dtype config `{config}` stores {wanted}"
+    )]
+    WeightDType {
+        /// The node.
+        node: String,
+        /// What the qconfig says.
+        found: DType,
+        /// The dtype config.
+        config: &'static str,
+        /// What it stores.
+        wanted: DType,
+    },
+}
+
+/// Turns what the observers saw into scales and zero points, and quantizes the weights
+/// (`torch.ao.quantization.quantize_fx.convert_to_reference_fx`).
+///
+/// # Errors
+/// [`ConvertError`] where an observer saw nothing or a bound of the backend is broken.
+pub fn convert(calibrated: &Calibrated) -> Result<ReferenceModel, ConvertError> {
+    let prepared = &calibrated.prepared;
+    let mut qparams = BTreeMap::new();
+    for (key, observer) in &prepared.observed {
+        let found =
+            prepared.observers[observer.0]
+                .qparams()
+                .map_err(|error| ConvertError::Observer {
+                    value: prepared.graph.value(key.0).name.clone(),
+                    error,
+                })?;
+        qparams.insert(*key, found);
+    }
+    let mut weights = BTreeMap::new();
+    for (at, (node, decision)) in prepared
+        .graph
+        .nodes
+        .iter()
+        .zip(&prepared.decisions)
+        .enumerate()
+    {
+        let Decision::Quantized(quantized) = decision else {
+            continue;
+        };
+        check_scales(&prepared.graph, node, quantized, &qparams)?;
+        if let (Some(weight), Some(wanted)) = (float_weight(node), quantized.dtypes().weight)
+            && wanted.dtype.is_quantized()
+        {
+            weights.insert(
+                NodeId(at),
+                quantize_weight(node, weight, quantized, &wanted)?,
+            );
+        }
+    }
+    Ok(ReferenceModel {
+        graph: prepared.graph.clone(),
+        backend: prepared.backend,
+        decisions: prepared.decisions.clone(),
+        qparams,
+        weights,
+    })
+}
+
+/// The weight of a node, where it has one.
+pub(crate) fn float_weight(node: &Node) -> Option<&Tensor> {
+    match &node.op {
+        Op::Conv(conv) => Some(&conv.weight),
+        Op::Linear(linear) => Some(&linear.weight),
+        _ => None,
+    }
+}
+
+/// PyTorch compares only the observer's eps before calibration; here the scales themselves are held
+/// against the bound.
+fn check_scales(
+    graph: &Graph,
+    node: &Node,
+    quantized: &Quantized,
+    qparams: &BTreeMap<(ValueId, DType), QParams>,
+) -> Result<(), ConvertError> {
+    let dtypes = quantized.dtypes();
+    let inputs = node.inputs.iter().map(|value| (*value, dtypes.input));
+    for (value, constraint) in inputs.chain([(node.output, dtypes.output)]) {
+        let Some(constraint) = constraint else {
+            continue;
+        };
+        if let Some(found) = qparams.get(&(value, constraint.dtype)) {
+            check_scale(
+                || format!("value `{}`", graph.value(value).name),
+                found.scale,
+                &constraint,
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn check_scale(
+    what: impl Fn() -> String,
+    scale: f32,
+    constraint: &DTypeWithConstraints,
+) -> Result<(), ConvertError> {
+    match constraint.scale_min_lower_bound {
+        Some(bound) if f64::from(scale) < bound => Err(ConvertError::Scale {
+            what: what(),
+            scale,
+            bound,
+            file: constraint.origin.file,
+            line: constraint.origin.line,
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn quantize_weight(
+    node: &Node,
+    weight: &Tensor,
+    quantized: &Quantized,
+    wanted: &DTypeWithConstraints,
+) -> Result<QuantizedWeight, ConvertError> {
+    let spec = quantized.qconfig.weight;
+    if spec.dtype != wanted.dtype || wanted.dtype != DType::qint8 {
+        let (found, config) = (spec.dtype, quantized.dtypes().name);
+        return Err(ConvertError::WeightDType {
+            node: node.name.clone(),
+            found,
+            config,
+            wanted: wanted.dtype,
+        });
+    }
+    let fail = |error| ConvertError::Weight {
+        node: node.name.clone(),
+        error,
+    };
+    let mut observer = Observer::new(spec);
+    observer.observe(weight).map_err(fail)?;
+    let qparams = observer.channel_qparams().map_err(fail)?;
+    for scale in &qparams.scales {
+        check_scale(|| format!("weight of node `{}`", node.name), *scale, wanted)?;
+    }
+    let row = weight.data().len() / qparams.scales.len();
+    let data: Vec<i8> = weight
+        .data()
+        .iter()
+        .enumerate()
+        .map(|(at, w)| {
+            let (scale, zero_point) = (qparams.scales[at / row], qparams.zero_points[at / row]);
+            ((w * (1.0 / scale)).round_ties_even() as i64 + i64::from(zero_point)).clamp(-128, 127)
+                as i8
+        })
+        .collect();
+    if let (Some(low), Some(high)) = (wanted.quant_min_lower_bound, wanted.quant_max_upper_bound)
+        && let Some(value) = data
+            .iter()
+            .find(|q| i64::from(**q) < low || i64::from(**q) > high)
+    {
+        return Err(ConvertError::WeightRange {
+            node: node.name.clone(),
+            value: *value,
+            low,
+            high,
+            file: wanted.origin.file,
+            line: wanted.origin.line,
+        });
+    }
+    Ok(QuantizedWeight {
+        data,
+        shape: weight.shape().to_vec(),
+        qparams,
+    })
+}
+
+impl ReferenceModel {
+    /// The graph.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// The decision for each node, in order.
+    pub fn decisions(&self) -> &[Decision] {
+        &self.decisions
+    }
+
+    /// Scale and zero point of a value in a dtype, where it is quantized.
+    pub fn qparams(&self, value: ValueId, dtype: DType) -> Option<QParams> {
+        self.qparams.get(&(value, dtype)).copied()
+    }
+
+    /// The quantized weight of the node at a position.
+    pub fn weight(&self, node: usize) -> Option<&QuantizedWeight> {
+        self.weights.get(&NodeId(node))
+    }
+}

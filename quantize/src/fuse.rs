@@ -1,0 +1,99 @@
+//! Fusion: chains that the backend makes one module of become one node, batch normalization folded.
+
+use qconfig_core::{BackendConfig, Fuser, Pattern, Spelling};
+
+use crate::graph::{BatchNorm, Graph, Node, Op};
+
+/// Fuses every chain of modules for which the backend names a fused module, the longest first
+/// (`torch.ao.quantization.quantize_fx.fuse_fx`).
+pub fn fuse(graph: &Graph, backend: &BackendConfig) -> Graph {
+    let mut graph = graph.clone();
+    let mut at = 0;
+    while at < graph.nodes.len() {
+        for len in (2..=Pattern::MAX_CHAIN).rev() {
+            if let Some(chain) = chain_from(&graph, at, len)
+                && let Some(config) = backend.find(&spellings(&graph, &chain))
+                && let Some(fused) = config.fused_module
+                && let Some(mut node) = merge(&graph, &chain, config.fuser)
+            {
+                node.spelling = fused;
+                replace(&mut graph, &chain, node);
+                break;
+            }
+        }
+        at += 1;
+    }
+    graph
+}
+
+/// The positions of `len` nodes beginning with `at`, each the only reader of the one before.
+pub(crate) fn chain_from(graph: &Graph, at: usize, len: usize) -> Option<Vec<usize>> {
+    let mut chain = vec![at];
+    while chain.len() < len {
+        let last = graph.nodes.get(*chain.last()?)?;
+        let next = graph.only_reader(last.output)?;
+        if graph.nodes[next].inputs.len() != 1 {
+            return None;
+        }
+        chain.push(next);
+    }
+    Some(chain)
+}
+
+pub(crate) fn spellings(graph: &Graph, chain: &[usize]) -> Vec<&'static Spelling> {
+    chain.iter().map(|at| graph.nodes[*at].spelling).collect()
+}
+
+/// One node that computes the chain, if its operators can be merged.
+pub(crate) fn merge(graph: &Graph, chain: &[usize], fuser: Option<Fuser>) -> Option<Node> {
+    let (first, rest) = chain.split_first()?;
+    let mut node = graph.nodes[*first].clone();
+    for at in rest {
+        let next = &graph.nodes[*at];
+        let untouched = node.activation == qconfig_core::kernel::Activation::None;
+        match (&next.op, next.op.as_activation()) {
+            (_, Some(activation)) if untouched => node.activation = activation,
+            (Op::BatchNorm(bn), None) if untouched && fuser != Some(Fuser::Sequential) => {
+                fold(&mut node.op, bn)?
+            }
+            _ => return None,
+        }
+        node.chain.extend_from_slice(&next.chain);
+        node.output = next.output;
+    }
+    Some(node)
+}
+
+/// Puts one node in the place of a chain's first and removes the others.
+pub(crate) fn replace(graph: &mut Graph, chain: &[usize], node: Node) {
+    let Some((first, rest)) = chain.split_first() else {
+        return;
+    };
+    graph.nodes[*first] = node;
+    let mut at = 0;
+    graph.nodes.retain(|_| {
+        at += 1;
+        !rest.contains(&(at - 1))
+    });
+}
+
+/// Folds a batch normalization into the operator before it
+/// (`torch.nn.utils.fusion.fuse_conv_bn_weights`): `w' = w g / sqrt(v + eps)`,
+/// `b' = (b - m) g / sqrt(v + eps) + beta`.
+fn fold(op: &mut Op, bn: &BatchNorm) -> Option<()> {
+    let (weight, bias) = match op {
+        Op::Conv(conv) => (&mut conv.weight, &mut conv.bias),
+        Op::Linear(linear) => (&mut linear.weight, &mut linear.bias),
+        _ => return None,
+    };
+    let channels = bn.weight.len();
+    let per_channel = weight.data().len() / channels;
+    let mut folded = bias.take().unwrap_or_else(|| vec![0.0; channels]);
+    for (c, row) in weight.data_mut().chunks_mut(per_channel).enumerate() {
+        let scale = bn.weight[c] * (1.0 / (bn.running_var[c] + bn.eps).sqrt());
+        row.iter_mut().for_each(|w| *w *= scale);
+        folded[c] = (folded[c] - bn.running_mean[c]) * scale + bn.bias[c];
+    }
+    *bias = Some(folded);
+    Some(())
+}

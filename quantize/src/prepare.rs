@@ -1,0 +1,282 @@
+//! Prepare: every node gets a decision, every value that will be quantized an observer.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use qconfig_core::{
+    BackendConfig, BackendPatternConfig, DType, DTypeConfig, NodeName, ObservationType, Pattern,
+    QConfig, QConfigMapping, Reason,
+};
+use regex::Regex;
+
+use crate::fuse::{chain_from, merge, replace, spellings};
+use crate::graph::{Graph, NodeId, ValueId};
+use crate::observer::Observer;
+
+/// Position of an observer in a [`Prepared`] model.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub(crate) struct ObserverId(pub(crate) usize);
+
+/// Whether and how a node is quantized.
+#[derive(Clone, Debug)]
+pub enum Decision {
+    /// By a pattern of the backend.
+    Quantized(Quantized),
+    /// Not at all.
+    Float(FloatReason),
+}
+
+/// What applies to a quantized node.
+#[derive(Clone, Copy, Debug)]
+pub struct Quantized {
+    /// What the backend says of the pattern.
+    pub config: &'static BackendPatternConfig,
+    /// Position of the dtype config that applies.
+    pub dtype_config: usize,
+    /// What the user asked for.
+    pub qconfig: QConfig,
+}
+
+impl Quantized {
+    /// The dtype config that applies.
+    pub fn dtypes(&self) -> &'static DTypeConfig {
+        &self.config.dtype_configs[self.dtype_config]
+    }
+
+    /// Whether activations are quantized ahead of time.
+    pub fn is_static(&self) -> bool {
+        let dtypes = self.dtypes();
+        !dtypes.is_dynamic && dtypes.input.is_some_and(|input| input.dtype.is_quantized())
+    }
+}
+
+/// Why a node stays float.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum FloatReason {
+    /// The mapping gives it no qconfig.
+    NoQConfig,
+    /// The backend has no such pattern.
+    NoPattern,
+    /// No dtype config of the pattern fits the qconfig: for each one, why.
+    NoDTypeConfig(Vec<Reason>),
+}
+
+impl fmt::Display for FloatReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoQConfig => f.write_str("the qconfig mapping leaves it float"),
+            Self::NoPattern => f.write_str("the backend has no pattern for it"),
+            Self::NoDTypeConfig(reasons) => {
+                f.write_str("no dtype config fits the qconfig")?;
+                reasons
+                    .iter()
+                    .try_for_each(|reason| write!(f, "; {reason}"))
+            }
+        }
+    }
+}
+
+/// A fused graph with decisions and observers.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    pub(crate) graph: Graph,
+    pub(crate) backend: &'static BackendConfig,
+    pub(crate) decisions: Vec<Decision>,
+    pub(crate) observers: Vec<Observer>,
+    /// The observer that gives a value's parameters for a dtype.
+    pub(crate) observed: BTreeMap<(ValueId, DType), ObserverId>,
+}
+
+/// A mapping cannot be applied.
+#[derive(Clone, PartialEq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PrepareError {
+    /// A regex of the mapping does not compile.
+    #[error("module_name_regex `{regex}`: {message}")]
+    Regex {
+        /// The regex.
+        regex: String,
+        /// What is wrong with it.
+        message: String,
+    },
+}
+
+/// Matches patterns, decides each node and inserts observers
+/// (`torch.ao.quantization.quantize_fx.prepare_fx`).
+///
+/// # Errors
+/// [`PrepareError`] where a regex of the mapping does not compile.
+pub fn prepare(
+    graph: &Graph,
+    backend: &'static BackendConfig,
+    mapping: &QConfigMapping,
+) -> Result<Prepared, PrepareError> {
+    let mut graph = graph.clone();
+    let qconfigs = QConfigs::new(&graph, mapping)?;
+    let mut decisions = Vec::new();
+    while decisions.len() < graph.nodes.len() {
+        let decision = decide(&mut graph, decisions.len(), backend, &qconfigs);
+        decisions.push(decision);
+    }
+    let mut prepared = Prepared {
+        graph,
+        backend,
+        decisions,
+        observers: Vec::new(),
+        observed: BTreeMap::new(),
+    };
+    prepared.insert_observers();
+    Ok(prepared)
+}
+
+/// Decides the node at a position, merging the nodes of the longest pattern that begins there.
+fn decide(
+    graph: &mut Graph,
+    at: usize,
+    backend: &'static BackendConfig,
+    qconfigs: &QConfigs,
+) -> Decision {
+    let Some(qconfig) = qconfigs.of(&graph.nodes[at].name) else {
+        return Decision::Float(FloatReason::NoQConfig);
+    };
+    for len in (1..=Pattern::MAX_CHAIN).rev() {
+        let Some(chain) = chain_from(graph, at, len) else {
+            continue;
+        };
+        let Some(config) = backend.find(&spellings(graph, &chain)) else {
+            continue;
+        };
+        // a chain that fusion should have made one module of is matched as that module
+        if len > 1 && config.fused_module.is_some() {
+            continue;
+        }
+        let Some(node) = merge(graph, &chain, config.fuser) else {
+            continue;
+        };
+        let verdict = config.verdict(&qconfig);
+        let Some(dtype_config) = verdict.dtype_config else {
+            return Decision::Float(FloatReason::NoDTypeConfig(verdict.reasons));
+        };
+        replace(graph, &chain, node);
+        return Decision::Quantized(Quantized {
+            config,
+            dtype_config,
+            qconfig,
+        });
+    }
+    Decision::Float(FloatReason::NoPattern)
+}
+
+/// The qconfig of each node by name, worked out on the graph as it came.
+struct QConfigs(BTreeMap<String, Option<QConfig>>);
+
+impl QConfigs {
+    fn new(graph: &Graph, mapping: &QConfigMapping) -> Result<Self, PrepareError> {
+        let mut regexes = BTreeMap::new();
+        for regex in mapping.regexes() {
+            // Python's `re.match` matches at the beginning
+            let compiled =
+                Regex::new(&format!("^(?:{regex})")).map_err(|error| PrepareError::Regex {
+                    regex: regex.into(),
+                    message: error.to_string(),
+                })?;
+            regexes.insert(regex.to_owned(), compiled);
+        }
+        let matches =
+            |regex: &str, name: &str| regexes.get(regex).is_some_and(|regex| regex.is_match(name));
+        let mut counts: BTreeMap<(String, &str), usize> = BTreeMap::new();
+        let mut by_name = BTreeMap::new();
+        for node in &graph.nodes {
+            // a fused node is looked up as its first operator, as torch does for fused modules
+            let spelling = node.chain.first().copied().unwrap_or(node.spelling);
+            let parent = node.name.rsplit_once('.').map_or("", |(parent, _)| parent);
+            let index = counts
+                .entry((parent.to_owned(), spelling.path))
+                .or_default();
+            let name = NodeName {
+                module: &node.name,
+                object_type: spelling.path,
+                index: *index,
+            };
+            by_name.insert(node.name.clone(), mapping.qconfig(&name, matches));
+            *index += 1;
+        }
+        Ok(Self(by_name))
+    }
+
+    fn of(&self, name: &str) -> Option<QConfig> {
+        self.0.get(name).copied().flatten()
+    }
+}
+
+impl Prepared {
+    /// The graph as matched: one node a pattern.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// The decision for each node, in order.
+    pub fn decisions(&self) -> &[Decision] {
+        &self.decisions
+    }
+
+    /// The decision for a node.
+    pub fn decision(&self, node: NodeId) -> &Decision {
+        &self.decisions[node.0]
+    }
+
+    /// How many observers there are.
+    pub fn observer_count(&self) -> usize {
+        self.observers.len()
+    }
+
+    fn insert_observers(&mut self) {
+        for (node, decision) in self.graph.nodes.clone().iter().zip(self.decisions.clone()) {
+            let Decision::Quantized(quantized) = decision else {
+                continue;
+            };
+            if !quantized.is_static() {
+                continue;
+            }
+            let dtypes = quantized.dtypes();
+            let (Some(input), Some(output)) = (dtypes.input, dtypes.output) else {
+                continue;
+            };
+            let mut first = None;
+            for value in &node.inputs {
+                let id = self.observe((*value, input.dtype), quantized);
+                first.get_or_insert(id);
+            }
+            let shared = observation(quantized.config, node.inputs.len())
+                == ObservationType::OutputShareObserverWithInput;
+            match (shared, first) {
+                (true, Some(id)) => {
+                    self.observed.insert((node.output, output.dtype), id);
+                }
+                _ => {
+                    self.observe((node.output, output.dtype), quantized);
+                }
+            }
+        }
+    }
+
+    fn observe(&mut self, key: (ValueId, DType), quantized: Quantized) -> ObserverId {
+        let next = ObserverId(self.observers.len());
+        let id = *self.observed.entry(key).or_insert(next);
+        if id == next {
+            self.observers
+                .push(Observer::new(quantized.qconfig.activation));
+        }
+        id
+    }
+}
+
+/// How a pattern's output is observed when it has that many tensor arguments.
+fn observation(config: &BackendPatternConfig, tensor_args: usize) -> ObservationType {
+    config
+        .num_tensor_args_to_observation_type
+        .iter()
+        .find(|(count, _)| usize::from(*count) == tensor_args)
+        .map_or(config.observation_type, |(_, observation)| *observation)
+}

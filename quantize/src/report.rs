@@ -1,0 +1,152 @@
+//! What a plan does, layer by layer, and how far it is from the float model.
+
+use qconfig_core::Isa;
+use qconfig_runtime::{BufferError, RunError, Session};
+
+use crate::convert::ReferenceModel;
+use crate::float::{InputError, Values};
+use crate::lower::Lowered;
+use crate::prepare::Decision;
+use crate::tensor::Tensor;
+
+/// One row: a node of the graph and the kernel that computes it.
+#[derive(Clone, Debug)]
+pub struct LayerReport {
+    /// The node.
+    pub node: String,
+    /// The pattern matched.
+    pub pattern: String,
+    /// The operators it is made of.
+    pub chain: String,
+    /// The dtype config that applies.
+    pub dtype_config: String,
+    /// Kernel and variant: `q8_conv 4x16c2__avx2`; a reshape costs nothing and has none.
+    pub kernel: String,
+    /// Shape of the first input, channels first.
+    pub input: Vec<usize>,
+    /// Shape of the output, channels first.
+    pub output: Vec<usize>,
+    /// Signal to quantization noise against float, in decibels, over the samples given.
+    pub sqnr_db: f64,
+    /// Bytes of packed weights.
+    pub blob_bytes: usize,
+}
+
+/// A report cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReportError {
+    /// An input does not fit.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// A buffer does not fit, or the session did not keep every tensor.
+    #[error(transparent)]
+    Buffer(#[from] BufferError),
+    /// The plan failed.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+/// Signal and noise energy of one node, summed over samples.
+#[derive(Clone, Copy, Default)]
+struct Energy {
+    signal: f64,
+    noise: f64,
+}
+
+/// `10 log10(sum x^2 / sum (x - y)^2)`: infinite where nothing differs.
+pub fn sqnr_db(signal: f64, noise: f64) -> f64 {
+    10.0 * (signal / noise).log10()
+}
+
+/// Runs the samples through the float graph and the plan and compares every layer. The session must
+/// keep every tensor.
+///
+/// # Errors
+/// [`ReportError`].
+pub fn report<'s>(
+    model: &ReferenceModel,
+    lowered: &Lowered,
+    session: &mut Session<'_>,
+    samples: impl IntoIterator<Item = &'s [Tensor]>,
+) -> Result<Vec<LayerReport>, ReportError> {
+    let mut energies = vec![Energy::default(); model.graph().nodes().len()];
+    for inputs in samples {
+        let float = model.graph().run_all(inputs)?;
+        for (i, input) in inputs.iter().enumerate() {
+            session.set_input_f32(i, input.data())?;
+        }
+        session.run()?;
+        compare(model, lowered, session, &float, &mut energies)?;
+    }
+    let isa = session.isa();
+    let nodes = model
+        .graph()
+        .nodes()
+        .iter()
+        .zip(model.decisions())
+        .zip(&energies);
+    Ok(nodes
+        .map(|((node, decision), energy)| row(model, lowered, node, decision, *energy, isa))
+        .collect())
+}
+
+fn compare(
+    model: &ReferenceModel,
+    lowered: &Lowered,
+    session: &Session<'_>,
+    float: &Values,
+    energies: &mut [Energy],
+) -> Result<(), BufferError> {
+    for (node, energy) in model.graph().nodes().iter().zip(energies) {
+        let Some(found) = lowered.read(session, node.output)? else {
+            continue;
+        };
+        for (x, y) in float.get(node.output).data().iter().zip(found.data()) {
+            energy.signal += f64::from(*x) * f64::from(*x);
+            energy.noise += (f64::from(*x) - f64::from(*y)).powi(2);
+        }
+    }
+    Ok(())
+}
+
+fn row(
+    model: &ReferenceModel,
+    lowered: &Lowered,
+    node: &crate::graph::Node,
+    decision: &Decision,
+    energy: Energy,
+    isa: Isa,
+) -> LayerReport {
+    let shape = |id| model.graph().value(id).shape.clone();
+    let step = lowered
+        .plan
+        .steps()
+        .iter()
+        .find(|step| step.name() == node.name);
+    let (pattern, dtype_config) = match decision {
+        Decision::Quantized(quantized) => (
+            quantized.config.pattern.to_string(),
+            quantized.dtypes().name.to_string(),
+        ),
+        Decision::Float(reason) => (node.spelling.dsl.to_string(), format!("float: {reason}")),
+    };
+    LayerReport {
+        node: node.name.clone(),
+        pattern,
+        chain: node
+            .chain
+            .iter()
+            .map(|spelling| spelling.dsl)
+            .collect::<Vec<_>>()
+            .join(" + "),
+        dtype_config,
+        kernel: step.map_or_else(String::new, |step| {
+            format!("{} {}", step.kernel().name, lowered.plan.variant(step, isa))
+        }),
+        input: node.inputs.first().map(|id| shape(*id)).unwrap_or_default(),
+        output: shape(node.output),
+        sqnr_db: sqnr_db(energy.signal, energy.noise),
+        blob_bytes: step.map_or(0, qconfig_runtime::Step::blob_bytes),
+    }
+}

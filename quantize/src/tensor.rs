@@ -1,0 +1,80 @@
+//! Float tensors of the flow: row-major, in PyTorch's logical order (channels first).
+
+/// A dense `f32` tensor, row-major: `[N, C, H, W]` for images.
+///
+/// ```
+/// let t = qconfig_quantize::Tensor::new(vec![2, 3], vec![0.0; 6]).unwrap();
+/// assert_eq!(t.shape(), [2, 3]);
+/// ```
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Tensor {
+    shape: Vec<usize>,
+    data: Vec<f32>,
+}
+
+/// The values do not fill the shape.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("shape {shape:?} holds {} values, {found} were given", expected.map_or("too many".to_string(), |n| n.to_string()))]
+pub struct ShapeError {
+    /// The shape asked for.
+    pub shape: Vec<usize>,
+    /// Its number of elements, if that can be counted.
+    pub expected: Option<usize>,
+    /// Values given.
+    pub found: usize,
+}
+
+impl Tensor {
+    /// A tensor of that shape.
+    ///
+    /// # Errors
+    /// [`ShapeError`] where `data` does not fill `shape`.
+    pub fn new(shape: Vec<usize>, data: Vec<f32>) -> Result<Self, ShapeError> {
+        let expected = elements(&shape);
+        if expected == Some(data.len()) {
+            Ok(Self { shape, data })
+        } else {
+            Err(ShapeError {
+                shape,
+                expected,
+                found: data.len(),
+            })
+        }
+    }
+
+    /// Zeros.
+    pub fn zeros(shape: &[usize]) -> Self {
+        Self {
+            shape: shape.to_vec(),
+            data: vec![0.0; shape.iter().product()],
+        }
+    }
+
+    /// Dimensions.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Values, row-major.
+    pub fn data(&self) -> &[f32] {
+        &self.data
+    }
+
+    /// Values, row-major.
+    pub fn data_mut(&mut self) -> &mut [f32] {
+        &mut self.data
+    }
+
+    /// The same values under another shape of as many elements.
+    ///
+    /// # Errors
+    /// [`ShapeError`] where the counts differ.
+    pub fn reshaped(&self, shape: &[usize]) -> Result<Self, ShapeError> {
+        Self::new(shape.to_vec(), self.data.clone())
+    }
+}
+
+/// Number of elements, or `None` where the product overflows.
+pub(crate) fn elements(shape: &[usize]) -> Option<usize> {
+    shape.iter().try_fold(1usize, |n, dim| n.checked_mul(*dim))
+}
