@@ -3,7 +3,7 @@
 mod toy;
 
 use proptest::prelude::*;
-use qconfig_core::{DType, Isa};
+use qconfig_core::{DType, Isa, Kernel};
 use qconfig_runtime::{
     AlignedBytes, BufferError, Plan, PlanBuilder, Session, SessionError, SessionOptions, StepInfo,
     TensorId, TensorInfo,
@@ -319,6 +319,37 @@ fn sessions_move_between_threads_and_share_a_plan() {
     });
     for thread in work.collect::<Vec<_>>() {
         thread.join().expect("no panic");
+    }
+}
+
+/// A bug of a kernel that shows on a worker thread only.
+static FAULTY: Kernel = Kernel {
+    run: |call| {
+        assert!(call.units.start == 0, "on purpose");
+        Ok(())
+    },
+    ..toy::COPY
+};
+
+#[test]
+fn a_kernel_that_panics_on_a_worker_is_an_error() {
+    let mut builder = PlanBuilder::new();
+    let x = tensor(&mut builder, "x", &[100]);
+    let y = tensor(&mut builder, "y", &[100]);
+    builder.input(x).expect("known");
+    let reads = [x];
+    let step = StepInfo::new("bug", &FAULTY, toy::OP, &reads, y);
+    builder.step(step).expect("fits");
+    let options = SessionOptions {
+        threads: 2,
+        ..SCALAR
+    };
+    let plan = builder.finish().expect("a plan");
+    let mut session = Session::new(plan, options).expect("a session");
+    for _ in 0..3 {
+        let error = session.run().expect_err("a panic").to_string();
+        let text = "step 0 \"bug\": the kernel panicked on a worker thread";
+        assert_eq!(error, text);
     }
 }
 
