@@ -1,21 +1,23 @@
 //! AVX2 without a dot-product instruction, exact.
 //!
-//! `vpmaddubsw` saturates, so both sides are taken as 16-bit: rows are widened once per block, with
-//! the four steps of a group in the order 0 2 1 3; weights are split into their even and odd steps by
-//! shifts. Two `vpmaddwd` then give four products for each of eight columns without overflow
-//! (`2 * 255 * 128 < 2^31`).
+//! `vpmaddubsw` saturates, so both sides are taken as 16-bit: rows are widened once per block, weights
+//! as they are loaded, four columns to a vector. `vpmaddwd` then gives each column two sums of two
+//! products, which cannot overflow (`2 * 255 * 128 < 2^31`); they meet at the end.
 
 use core::arch::x86_64::*;
 
-use super::finish::{Finish, ceiling};
+use super::finish::Finish;
 use super::packed::Columns;
-use super::panels::{DEPTH, PANEL, Panel};
-use super::{BLOCK, Job, Rows, Scratch, TILE};
+use super::panels::{DEPTH, Panel};
+use super::{BLOCK, Job, Rows, Scratch};
+use crate::vector::{Narrow, store};
 
 /// Columns of a vector.
 const LANES: usize = 8;
-/// The most vectors of accumulators.
-const VECTORS: usize = 12;
+/// The tallest tile.
+const TALLEST: usize = 6;
+/// The most vectors of eight columns in a tile.
+const VECTORS: usize = 6;
 
 /// Computes the job's part.
 ///
@@ -48,7 +50,7 @@ pub(super) unsafe fn run<R: Rows>(
                 let weights = packed.group(group);
                 let mut from = 0;
                 // tiles of nearly the same height
-                let tiles = rows.div_ceil(TILE);
+                let tiles = rows.div_ceil(TALLEST);
                 for tile in 0..tiles {
                     let to = rows * (tile + 1) / tiles;
                     let at = job.output(start + from, group, panel.column) * job.finish.element();
@@ -75,29 +77,22 @@ pub(super) unsafe fn run<R: Rows>(
     }
 }
 
-/// Widens a row to 16 bits, in groups of four in the order 0 2 1 3, with zeros up to the next group.
+/// Widens a row to 16 bits, with zeros up to the next group of four.
 #[target_feature(enable = "avx2")]
 fn widen(row: &[u8], wide: &mut [u8]) {
-    let order = _mm256_broadcastsi128_si256(_mm_setr_epi8(
-        0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15,
-    ));
     let (whole, rest) = row.as_chunks::<16>();
-    let (cells, tail) = wide.as_chunks_mut::<32>();
-    for (x, y) in whole.iter().zip(cells.iter_mut()) {
+    let (cells, tail) = wide.split_at_mut(whole.len() * 32);
+    for (x, y) in whole.iter().zip(cells.as_chunks_mut::<32>().0) {
         // SAFETY: both have the bytes of the access.
         unsafe {
             let x = _mm256_cvtepu8_epi16(_mm_loadu_si128(x.as_ptr().cast()));
-            _mm256_storeu_si256(y.as_mut_ptr().cast(), _mm256_shuffle_epi8(x, order));
+            _mm256_storeu_si256(y.as_mut_ptr().cast(), x);
         }
     }
-    let cells = cells
-        .get_mut(whole.len()..)
-        .map_or(tail, |cells| cells.as_flattened_mut());
-    for (x, y) in rest.chunks(DEPTH).zip(cells.chunks_exact_mut(2 * DEPTH)) {
-        let mut taps = [0; DEPTH];
-        taps[..x.len()].copy_from_slice(x);
-        let [a, b, c, d] = taps;
-        y.copy_from_slice(&[a, 0, c, 0, b, 0, d, 0]);
+    let steps = rest.len().next_multiple_of(DEPTH);
+    let taps = rest.iter().copied().chain(core::iter::repeat(0));
+    for (y, x) in tail.as_chunks_mut::<2>().0.iter_mut().take(steps).zip(taps) {
+        *y = [x, 0];
     }
 }
 
@@ -117,25 +112,19 @@ struct Tile<'a> {
 
 impl Tile<'_> {
     /// # Safety
-    /// As [`Tile::slices`], for `rows` rows, at most [`TILE`].
+    /// As [`Tile::slices`], for `rows` rows, at most [`TALLEST`].
     #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn run(self, rows: usize) {
         // SAFETY: the caller's promise.
         unsafe {
             match rows {
-                1 if self.panel.width == PANEL => self.slices::<1, 8>(),
+                1 if self.panel.width.is_multiple_of(4 * LANES) => self.slices::<1, 4>(),
                 1 => self.slices::<1, 2>(),
-                2 => self.slices::<2, 1>(),
+                2 => self.slices::<2, 2>(),
                 3 => self.slices::<3, 1>(),
                 4 => self.slices::<4, 1>(),
                 5 => self.slices::<5, 1>(),
-                6 => self.slices::<6, 1>(),
-                7 => self.slices::<7, 1>(),
-                8 => self.slices::<8, 1>(),
-                9 => self.slices::<9, 1>(),
-                10 => self.slices::<10, 1>(),
-                11 => self.slices::<11, 1>(),
-                _ => self.slices::<12, 1>(),
+                _ => self.slices::<6, 1>(),
             }
         }
     }
@@ -160,7 +149,12 @@ impl Tile<'_> {
                         *v = _mm256_mullo_epi32(*v, factor);
                     }
                 }
-                let mut acc = self.accumulate::<MR, NV>(column, init);
+                let mut acc = self.sums::<MR, NV>(column);
+                for acc in &mut acc {
+                    for (acc, init) in acc.iter_mut().zip(init) {
+                        *acc = _mm256_add_epi32(*acc, init);
+                    }
+                }
                 if !self.columns.zero_points.is_empty() {
                     let zero_points: [__m256i; NV] = load(self.columns.zero_points, at);
                     for (acc, sum) in acc.iter_mut().zip(self.sums) {
@@ -204,41 +198,47 @@ impl Tile<'_> {
         }
     }
 
-    /// The sums of `MR` rows and `8 * NV` columns, on top of `init`.
+    /// The sums of `MR` rows and `8 * NV` columns.
     ///
     /// # Safety
     /// As [`Tile::slices`]; `column` is a multiple of `8 * NV` below the panel's width.
     #[target_feature(enable = "avx2,fma,f16c")]
     #[inline]
-    unsafe fn accumulate<const MR: usize, const NV: usize>(
-        &self,
-        column: usize,
-        init: [__m256i; NV],
-    ) -> [[__m256i; NV]; MR] {
-        let mut acc = [init; MR];
+    unsafe fn sums<const MR: usize, const NV: usize>(&self, column: usize) -> [[__m256i; NV]; MR] {
+        // of four columns each, the sums of steps 0 and 1 beside those of steps 2 and 3
+        let mut halves = [[[_mm256_setzero_si256(); 2]; NV]; MR];
         let step = self.panel.width * DEPTH;
-        // SAFETY: `depth` steps of both sides are there, by the caller's promise.
-        unsafe {
-            let mut b = self.weights.as_ptr().add(column * DEPTH);
-            let mut a = self.a.as_ptr();
-            for _ in 0..self.depth {
-                for v in 0..NV {
-                    let both = _mm256_loadu_si256(b.add(v * 32).cast());
-                    let even = _mm256_srai_epi16(_mm256_slli_epi16(both, 8), 8);
-                    let odd = _mm256_srai_epi16(both, 8);
-                    for (r, acc) in acc.iter_mut().enumerate() {
-                        let x: *const i32 = a.add(r * self.pitch).cast();
-                        let first = _mm256_set1_epi32(x.read_unaligned());
-                        let second = _mm256_set1_epi32(x.add(1).read_unaligned());
-                        acc[v] = _mm256_add_epi32(acc[v], _mm256_madd_epi16(first, even));
-                        acc[v] = _mm256_add_epi32(acc[v], _mm256_madd_epi16(second, odd));
-                    }
-                }
-                a = a.add(2 * DEPTH);
-                b = b.add(step);
+        let mut b = self.weights.as_ptr().wrapping_add(column * DEPTH);
+        let mut a = self.a.as_ptr();
+        for _ in 0..self.depth {
+            let mut w = [[_mm256_setzero_si256(); 2]; NV];
+            for (i, w) in w.as_flattened_mut().iter_mut().enumerate() {
+                // SAFETY: `depth` steps of both sides are there, by the caller's promise.
+                *w = unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(b.add(i * 16).cast())) };
             }
+            for (r, halves) in halves.iter_mut().enumerate() {
+                // SAFETY: as above.
+                let x = unsafe { a.add(r * self.pitch).cast::<i64>().read_unaligned() };
+                let x = _mm256_set1_epi64x(x);
+                for (acc, w) in halves.as_flattened_mut().iter_mut().zip(w.as_flattened()) {
+                    *acc = _mm256_add_epi32(*acc, _mm256_madd_epi16(x, *w));
+                }
+            }
+            // one past the last is never read
+            a = a.wrapping_add(2 * DEPTH);
+            b = b.wrapping_add(step);
         }
-        acc
+        let mut sums = [[_mm256_setzero_si256(); NV]; MR];
+        for (sum, [low, high]) in sums
+            .as_flattened_mut()
+            .iter_mut()
+            .zip(halves.as_flattened())
+        {
+            // columns 0 1 4 5 and 2 3 6 7
+            let pairs = _mm256_hadd_epi32(*low, *high);
+            *sum = _mm256_permute4x64_epi64::<0b11_01_10_00>(pairs);
+        }
+        sums
     }
 }
 
@@ -271,31 +271,18 @@ unsafe fn requantize<const MR: usize, const NV: usize>(
     pitch: usize,
     count: usize,
 ) {
-    let most = _mm256_set1_ps(ceiling(zero_point));
-    let zero_point = _mm256_set1_epi16(i16::from(zero_point));
-    let (low, high) = (_mm256_set1_epi8(low as i8), _mm256_set1_epi8(high as i8));
-    let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    let mut bytes = [0u8; VECTORS * LANES];
-    for quad in 0..(MR * NV).div_ceil(4) {
+    let narrow = Narrow::new(zero_point, low, high);
+    let mut bytes = [[0; 32]; VECTORS.div_ceil(4)];
+    for (quad, bytes) in bytes.iter_mut().enumerate().take((MR * NV).div_ceil(4)) {
         let mut four = [_mm256_setzero_si256(); 4];
         for (i, rounded) in four.iter_mut().enumerate() {
             let v = (quad * 4 + i).min(MR * NV - 1);
-            let (row, column) = (v / NV, v % NV);
-            let x = _mm256_mul_ps(
-                _mm256_cvtepi32_ps(acc[row][column]),
-                _mm256_castsi256_ps(scale[column]),
-            );
-            *rounded = _mm256_cvtps_epi32(_mm256_min_ps(x, most));
+            let (acc, scale) = (acc[v / NV][v % NV], _mm256_castsi256_ps(scale[v % NV]));
+            *rounded = narrow.round(_mm256_mul_ps(_mm256_cvtepi32_ps(acc), scale));
         }
-        // both packs work on 128-bit halves: doublewords come out as columns 0-3 of the four
-        // vectors, then columns 4-7
-        let ab = _mm256_adds_epi16(_mm256_packs_epi32(four[0], four[1]), zero_point);
-        let cd = _mm256_adds_epi16(_mm256_packs_epi32(four[2], four[3]), zero_point);
-        let abcd = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(ab, cd), order);
-        let abcd = _mm256_min_epu8(_mm256_max_epu8(abcd, low), high);
-        // SAFETY: four vectors of the at most twelve.
-        unsafe { _mm256_storeu_si256(bytes.as_mut_ptr().add(quad * 32).cast(), abcd) };
+        store(bytes, narrow.bytes(four));
     }
+    let bytes = bytes.as_flattened();
     for row in 0..MR {
         // SAFETY: the caller's promise for `out`; `count <= 8 * NV`.
         unsafe {

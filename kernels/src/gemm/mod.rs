@@ -270,7 +270,7 @@ pub(crate) fn single<T: Copy>(inputs: &[T]) -> Result<T, BlobError> {
 pub(crate) fn variant(isa: Isa) -> &'static str {
     match isa.level() {
         #[cfg(target_arch = "x86_64")]
-        IsaLevel::Avx2 => "12x8c4__avx2",
+        IsaLevel::Avx2 => "6x8c4__avx2",
         #[cfg(target_arch = "x86_64")]
         IsaLevel::Avx512Vnni => "6x64c4__avx512vnni",
         _ => "1x1c4__scalar",
