@@ -1,6 +1,12 @@
+#![allow(
+    clippy::needless_range_loop,
+    reason = "arrays of registers, indexed alike"
+)]
+
 use core::arch::x86_64::*;
 
 use super::{Layer, Row, reference};
+use crate::spatial::{Geometry, Pixel};
 use crate::vector::{Narrow, load_part};
 
 /// Channels of a block; the last block of a row overlaps the one before.
@@ -143,6 +149,76 @@ fn tap_by_tap(
     }
 }
 
+/// Eight channels of the input rows that a window covers, read column by column.
+struct Columns<'a, const KH: usize> {
+    /// Where a row begins and its step from column to column; a padded row is one column of padding.
+    rows: [(&'a [u8], usize); KH],
+    width: i64,
+    padding: __m128i,
+}
+
+impl<'a, const KH: usize> Columns<'a, KH> {
+    /// The rows of the window of `at`, from channel `c` on.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn new(
+        layer: &Layer<'_>,
+        input: &'a [u8],
+        at: Pixel,
+        c: usize,
+        padding: &'a [u8; BLOCK],
+    ) -> Self {
+        let Geometry {
+            input: [height, width],
+            channels,
+            window,
+            ..
+        } = layer.geometry;
+        let mut rows: [(&[u8], usize); KH] = [(padding, 0); KH];
+        for (ky, row) in rows.iter_mut().enumerate() {
+            let y = layer.geometry.origin(0, at.y) + (ky * window.dilation[0]) as i64;
+            if (0..height as i64).contains(&y) {
+                let start = (at.image * height + y as usize) * width * channels;
+                *row = (
+                    input
+                        .get(start + c..start + width * channels)
+                        .unwrap_or_default(),
+                    channels,
+                );
+            }
+        }
+        Self {
+            rows,
+            width: width as i64,
+            padding: bytes(padding, 0),
+        }
+    }
+
+    /// Column `x`, widened to pairs of rows: `R = ceil(KH / 2)`.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn widened<const R: usize>(&self, x: i64) -> [__m256i; R] {
+        // index loops throughout: a call that is not inlined would spill every vector register
+        let mut taps = [self.padding; KH];
+        if (0..self.width).contains(&x) {
+            for ky in 0..KH {
+                let (row, step) = self.rows[ky];
+                taps[ky] = bytes(row, x as usize * step);
+            }
+        }
+        let mut pairs = [_mm256_setzero_si256(); R];
+        for r in 0..R {
+            pairs[r] = if 2 * r + 1 < KH {
+                pair(taps[2 * r], taps[2 * r + 1])
+            } else {
+                // one tap: the upper halves are 0
+                _mm256_cvtepu8_epi32(taps[2 * r])
+            };
+        }
+        pairs
+    }
+}
+
 /// A window of `KH x KW` without dilation along the row, `R = ceil(KH / 2)`: the widened columns stay
 /// in registers while the window slides by `S`, so that each is loaded and widened once.
 #[inline]
@@ -156,63 +232,34 @@ fn sliding<const KH: usize, const KW: usize, const R: usize, const S: usize>(
     c: usize,
     output: &mut [u8],
 ) {
-    let geometry = layer.geometry;
-    let (width, channels) = (geometry.input[1], geometry.channels);
+    let channels = layer.out_channels;
     let block = Block::new(layer, c);
-    let padding = _mm_set1_epi8(layer.zero_point as i8);
-    // the rows of the input that the window covers; none in the padding
-    let mut rows: [Option<&[u8]>; KH] = [None; KH];
-    for (ky, row) in rows.iter_mut().enumerate() {
-        let y = geometry.origin(0, first.y) + (ky * geometry.window.dilation[0]) as i64;
-        if (0..geometry.input[0] as i64).contains(&y) {
-            let start = (first.image * geometry.input[0] + y as usize) * width * channels;
-            *row = input.get(start..start + width * channels);
-        }
-    }
+    let padding = [layer.zero_point; BLOCK];
+    let columns = Columns::<KH>::new(layer, input, first, c, &padding);
     let mut weights = [[_mm256_setzero_si256(); R]; KW];
-    for (kx, column) in weights.iter_mut().enumerate() {
-        for (r, weights) in column.iter_mut().enumerate() {
-            *weights = words(layer.pairs, (kx * R + r) * channels + c);
+    for kx in 0..KW {
+        for r in 0..R {
+            weights[kx][r] = words(layer.pairs, (kx * R + r) * channels + c);
         }
     }
-    let column = |x: i64| {
-        let mut taps = [padding; KH];
-        if (0..width as i64).contains(&x) {
-            for (tap, row) in taps.iter_mut().zip(&rows) {
-                if let Some(row) = row {
-                    *tap = bytes(row, x as usize * channels + c);
-                }
-            }
-        }
-        let mut pairs = [_mm256_setzero_si256(); R];
-        for (r, out) in pairs.iter_mut().enumerate() {
-            *out = if 2 * r + 1 < KH {
-                pair(taps[2 * r], taps[2 * r + 1])
-            } else {
-                // one tap: the upper halves are 0
-                _mm256_cvtepu8_epi32(taps[2 * r])
-            };
-        }
-        pairs
-    };
-    let mut x = geometry.origin(1, first.x);
+    let mut x = layer.geometry.origin(1, first.x);
     let mut window = [[_mm256_setzero_si256(); R]; KW];
-    for seen in &mut window[S..] {
-        *seen = column(x);
+    for kx in S..KW {
+        window[kx] = columns.widened(x);
         x += 1;
     }
     for i in 0..output.len() / channels {
         for kx in 0..KW - S {
             window[kx] = window[kx + S];
         }
-        for seen in &mut window[KW - S..] {
-            *seen = column(x);
+        for kx in KW - S..KW {
+            window[kx] = columns.widened(x);
             x += 1;
         }
         let mut acc = block.init;
-        for (seen, weights) in window.iter().zip(&weights) {
-            for (taps, weights) in seen.iter().zip(weights) {
-                acc = _mm256_add_epi32(acc, _mm256_madd_epi16(*taps, *weights));
+        for kx in 0..KW {
+            for r in 0..R {
+                acc = _mm256_add_epi32(acc, _mm256_madd_epi16(window[kx][r], weights[kx][r]));
             }
         }
         block.store(acc, output, i * channels + c);
