@@ -1,10 +1,14 @@
-//! `q8_conv`: convolution of quantized images, channels last, as one product for each group.
+//! `q8_conv`: convolution of quantized images, channels last, as one product for each group; where each
+//! group is one channel, the depthwise kernel takes over, by its tag in the blob.
 
 use qconfig_core::DType::{float32, qint8, quint8};
-use qconfig_core::KernelFamily;
-use qconfig_core::kernel::{Kernel, NodeOp, NodeSpec, Refusal, Signature, Sizes};
+use qconfig_core::kernel::{
+    BlobError, Call, Kernel, NodeOp, NodeSpec, Refusal, Signature, Sizes, Split,
+};
+use qconfig_core::{Isa, KernelFamily};
 
 use crate::blob::Tag;
+use crate::depthwise;
 use crate::gemm::{self, Family, Geometry, Packed, Params, Weight};
 
 const FAMILY: Family = Family {
@@ -36,9 +40,9 @@ impl KernelFamily for Q8Conv {
         },
         sizes,
         pack,
-        split: |blob, inputs| gemm::split_image(FAMILY, blob, inputs),
-        run: |call| gemm::run_image(FAMILY, call),
-        variant: |_, isa| gemm::variant(isa),
+        split,
+        run,
+        variant,
     };
 }
 
@@ -91,7 +95,23 @@ fn checked<'a>(node: &NodeSpec<'a>) -> Result<(Geometry, Weight<'a>, Params), Re
     Ok((geometry, Weight::new(node, &geometry)?, Params::of(node)?))
 }
 
+/// Whether each group is one of several input channels.
+fn is_depthwise(node: &NodeSpec<'_>) -> bool {
+    match (node.op, node.inputs) {
+        (NodeOp::Conv { groups, .. }, [input]) => groups > 1 && input.shape.last() == Some(&groups),
+        _ => false,
+    }
+}
+
+/// Whether a blob is the depthwise kernel's.
+fn is_depthwise_blob(blob: &[u8]) -> bool {
+    blob.starts_with(&depthwise::TAG.word)
+}
+
 fn sizes(node: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
+    if is_depthwise(node) {
+        return depthwise::sizes(node);
+    }
     let (geometry, weight, _) = checked(node)?;
     Ok(gemm::sizes(
         Packed::bytes(FAMILY, &geometry, &weight)?,
@@ -100,6 +120,30 @@ fn sizes(node: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
 }
 
 fn pack(node: &NodeSpec<'_>, blob: &mut [u8]) -> Result<(), Refusal> {
+    if is_depthwise(node) {
+        return depthwise::pack(node, blob);
+    }
     let (geometry, weight, params) = checked(node)?;
     Packed::write(FAMILY, &geometry, &weight, &params, blob)
+}
+
+fn split(blob: &[u8], inputs: &[usize]) -> Result<Split, BlobError> {
+    if is_depthwise_blob(blob) {
+        return depthwise::split(blob, inputs);
+    }
+    gemm::split_image(FAMILY, blob, inputs)
+}
+
+fn run(call: Call<'_>) -> Result<(), BlobError> {
+    if is_depthwise_blob(call.blob) {
+        return depthwise::run(call);
+    }
+    gemm::run_image(FAMILY, call)
+}
+
+fn variant(blob: &[u8], isa: Isa) -> &'static str {
+    if is_depthwise_blob(blob) {
+        return depthwise::variant(blob, isa);
+    }
+    gemm::variant(isa)
 }
