@@ -169,10 +169,7 @@ const fn scale_guaranteed(dtype: &Option<DTypeWithConstraints>, needed: f64) -> 
 const fn signature_problem(family: &str, kernel: &Kernel, config: &DTypeConfig) -> Option<Text> {
     macro_rules! start {
         () => {
-            Text::new()
-                .with("kernel family `")
-                .with(family)
-                .with("`")
+            Text::new().with("kernel family `").with(family).with("`")
         };
     }
     let signature = &kernel.signature;
@@ -224,7 +221,11 @@ const fn signature_problem(family: &str, kernel: &Kernel, config: &DTypeConfig) 
                 .with(", but `")
                 .with(config.name)
                 .with("` allows ")
-                .with_int(if found_low < low { found_low } else { found_high }),
+                .with_int(if found_low < low {
+                    found_low
+                } else {
+                    found_high
+                }),
         );
     }
     if let Some(needed) = signature.scale_min
@@ -317,10 +318,16 @@ mod tests {
 
     #[test]
     fn text_holds_numbers_and_scales() {
-        let text = Text::new().with_int(-128).with(" ").with_scale(1.0 / 4096.0);
+        let text = Text::new()
+            .with_int(-128)
+            .with(" ")
+            .with_scale(1.0 / 4096.0);
         assert_eq!(text.as_str(), "-128 2^-12");
         assert_eq!(Text::new().with_scale(0.3).as_str(), "300000000e-9");
-        assert_eq!(Text::new().with_int(i64::MIN).as_str(), "-9223372036854775808");
+        assert_eq!(
+            Text::new().with_int(i64::MIN).as_str(),
+            "-9223372036854775808"
+        );
     }
 
     #[test]

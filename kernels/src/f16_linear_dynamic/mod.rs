@@ -40,7 +40,7 @@ impl KernelFamily for F16LinearDynamic {
     const KERNEL: &'static Kernel = &Kernel {
         name: TAG.kernel,
         signature: Signature {
-            input: &[float32],
+            input: &[float16],
             output: &[float32],
             weight: &[float16],
             bias: &[float32],

@@ -5,7 +5,7 @@ mod avx2;
 mod qparams;
 mod reference;
 
-use qconfig_core::DType::{float32, qint8};
+use qconfig_core::DType::{float32, qint8, quint8};
 use qconfig_core::kernel::{
     Activation, BlobError, Call, Kernel, NodeSpec, Refusal, Signature, Sizes, Split,
 };
@@ -38,7 +38,7 @@ impl KernelFamily for Q8LinearDynamic {
     const KERNEL: &'static Kernel = &Kernel {
         name: FAMILY.tag.kernel,
         signature: Signature {
-            input: &[float32],
+            input: &[quint8],
             output: &[float32],
             weight: &[qint8],
             bias: &[float32],
@@ -153,16 +153,13 @@ struct Floats<'a> {
 }
 
 impl Rows for Floats<'_> {
-    fn row<'s>(&'s self, row: usize, _: usize, buffer: &'s mut [u8]) -> &'s [u8] {
+    fn lying(&self, _: usize, _: usize) -> Option<&[u8]> {
+        None
+    }
+
+    fn gather(&self, row: usize, _: usize, to: &mut [u8]) {
         let bytes = self.k * 4;
-        let buffer = &mut buffer[..self.k];
-        quantize(
-            self.isa,
-            self.to,
-            &self.input[row * bytes..][..bytes],
-            buffer,
-        );
-        buffer
+        quantize(self.isa, self.to, &self.input[row * bytes..][..bytes], to);
     }
 
     fn image(&self) -> Option<Taps<'_>> {
