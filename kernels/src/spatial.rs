@@ -145,9 +145,16 @@ impl Geometry {
             self.window.kernel[axis] as i64,
             self.window.dilation[axis] as i64,
         );
-        // the first tap at or behind `cell`
-        let from =
-            |cell: i64| ((cell - origin + dilation - 1).max(0) / dilation).min(kernel) as usize;
+        // the first tap at or behind `cell`; a division costs more than a small window
+        let from = |cell: i64| {
+            let ahead = (cell - origin).max(0);
+            let taps = if dilation == 1 {
+                ahead
+            } else {
+                (ahead + dilation - 1) / dilation
+            };
+            taps.min(kernel) as usize
+        };
         let (start, end) = (from(0), from(size));
         start..end.max(start)
     }

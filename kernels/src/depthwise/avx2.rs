@@ -4,9 +4,9 @@
 )]
 
 use core::arch::x86_64::*;
+use core::marker::PhantomData;
 
-use super::{Layer, Row, reference};
-use crate::spatial::{Geometry, Pixel};
+use super::{Layer, Row, reference, window_rows};
 use crate::vector::{Narrow, load_part};
 
 /// Channels of a block; the last block of a row overlaps the one before.
@@ -151,46 +151,22 @@ fn tap_by_tap(
 
 /// Eight channels of the input rows that a window covers, read column by column.
 struct Columns<'a, const KH: usize> {
-    /// Where a row begins and its step from column to column; a padded row is one column of padding.
-    rows: [(&'a [u8], usize); KH],
+    /// As [`window_rows`] gives them.
+    rows: [(*const u8, usize); KH],
     width: i64,
     padding: __m128i,
+    bytes: PhantomData<&'a [u8]>,
 }
 
 impl<'a, const KH: usize> Columns<'a, KH> {
-    /// The rows of the window of `at`, from channel `c` on.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn new(
-        layer: &Layer<'_>,
-        input: &'a [u8],
-        at: Pixel,
-        c: usize,
-        padding: &'a [u8; BLOCK],
-    ) -> Self {
-        let Geometry {
-            input: [height, width],
-            channels,
-            window,
-            ..
-        } = layer.geometry;
-        let mut rows: [(&[u8], usize); KH] = [(padding, 0); KH];
-        for (ky, row) in rows.iter_mut().enumerate() {
-            let y = layer.geometry.origin(0, at.y) + (ky * window.dilation[0]) as i64;
-            if (0..height as i64).contains(&y) {
-                let start = (at.image * height + y as usize) * width * channels;
-                *row = (
-                    input
-                        .get(start + c..start + width * channels)
-                        .unwrap_or_default(),
-                    channels,
-                );
-            }
-        }
+    fn new(row: Row<'a>, c: usize, padding: &'a [u8; BLOCK]) -> Self {
         Self {
-            rows,
-            width: width as i64,
+            rows: window_rows(row, c, padding),
+            width: row.layer.geometry.input[1] as i64,
             padding: bytes(padding, 0),
+            bytes: PhantomData,
         }
     }
 
@@ -203,7 +179,8 @@ impl<'a, const KH: usize> Columns<'a, KH> {
         if (0..self.width).contains(&x) {
             for ky in 0..KH {
                 let (row, step) = self.rows[ky];
-                taps[ky] = bytes(row, x as usize * step);
+                // SAFETY: `x` is a column of the input, at which eight bytes are readable; `'a` keeps them.
+                taps[ky] = unsafe { _mm_loadl_epi64(row.add(x as usize * step).cast()) };
             }
         }
         let mut pairs = [_mm256_setzero_si256(); R];
@@ -224,18 +201,15 @@ impl<'a, const KH: usize> Columns<'a, KH> {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn sliding<const KH: usize, const KW: usize, const R: usize, const S: usize>(
-    Row {
-        layer,
-        input,
-        first,
-    }: Row<'_>,
+    row: Row<'_>,
     c: usize,
     output: &mut [u8],
 ) {
+    let Row { layer, first, .. } = row;
     let channels = layer.out_channels;
     let block = Block::new(layer, c);
     let padding = [layer.zero_point; BLOCK];
-    let columns = Columns::<KH>::new(layer, input, first, c, &padding);
+    let columns = Columns::<KH>::new(row, c, &padding);
     let mut weights = [[_mm256_setzero_si256(); R]; KW];
     for kx in 0..KW {
         for r in 0..R {

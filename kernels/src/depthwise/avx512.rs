@@ -1,6 +1,11 @@
+#![allow(
+    clippy::needless_range_loop,
+    reason = "arrays of registers, indexed alike"
+)]
+
 use core::arch::x86_64::*;
 
-use super::{Layer, Row, avx2};
+use super::{Layer, Row, avx2, window_rows};
 
 /// Channels of a block; the last block of a row overlaps the one before.
 const BLOCK: usize = 16;
@@ -43,16 +48,9 @@ pub(super) fn row(row: Row<'_>, output: &mut [u8]) {
 /// So each dword sums one channel, and one permutation at the end brings them in order.
 #[inline]
 #[target_feature(enable = "avx2,avx512f,avx512vnni")]
-fn sweep<const K: usize>(
-    Row {
-        layer,
-        input,
-        first,
-    }: Row<'_>,
-    c: usize,
-    output: &mut [u8],
-) {
-    let channels = layer.out_channels;
+fn sweep<const K: usize>(row: Row<'_>, c: usize, output: &mut [u8]) {
+    let Row { layer, first, .. } = row;
+    let (channels, geometry) = (layer.out_channels, layer.geometry);
     // a transposition of 4 x 4 dwords, its own inverse
     let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     let lane = _mm512_setr_epi32(0, 0, 0, 0, 8, 8, 8, 8, 16, 16, 16, 16, 24, 24, 24, 24);
@@ -79,22 +77,28 @@ fn sweep<const K: usize>(
     let ceiling = _mm512_set1_ps(f32::from(255 - layer.output.zero_point));
     let least = _mm_set1_epi8(layer.output.low as i8);
     let most = _mm_set1_epi8(layer.output.high as i8);
-    let padding = _mm_set1_epi8(layer.zero_point as i8);
+    let padding = [layer.zero_point; BLOCK];
+    let rows: [_; K] = window_rows(row, c, &padding);
+    let columns = 0..geometry.input[1] as i64;
+    let mut x = geometry.origin(1, first.x);
     for i in 0..output.len() / channels {
-        let mut at = first;
-        at.x += i;
         let mut acc = _mm512_setzero_si512();
-        for (ky, row) in weights.iter().enumerate() {
-            for (kx, weight) in row.iter().enumerate() {
-                let cell = layer.cell(at, [ky, kx]);
-                let taps = match cell.and_then(|cell| input.get(cell + c..cell + c + BLOCK)) {
-                    // SAFETY: the slice has 16 readable bytes and the load asks for no alignment.
-                    Some(taps) => unsafe { _mm_loadu_si128(taps.as_ptr().cast()) },
-                    None => padding,
+        for kx in 0..K {
+            let column = x + (kx * geometry.window.dilation[1]) as i64;
+            let inside = columns.contains(&column);
+            for ky in 0..K {
+                let (row, step) = rows[ky];
+                let from = if inside {
+                    row.wrapping_add(column as usize * step)
+                } else {
+                    padding.as_ptr()
                 };
-                acc = _mm512_dpbusd_epi32(acc, _mm512_broadcast_i32x4(taps), *weight);
+                // SAFETY: 16 bytes are readable in the padding and in each column of the input.
+                let taps = unsafe { _mm_loadu_si128(from.cast()) };
+                acc = _mm512_dpbusd_epi32(acc, _mm512_broadcast_i32x4(taps), weights[ky][kx]);
             }
         }
+        x += geometry.window.stride[1] as i64;
         let sum = _mm512_add_epi32(_mm512_permutexvar_epi32(order, acc), init);
         // bounded above before the conversion; below, what overflows is i32::MIN, and ends as 0
         let scaled = _mm512_min_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale), ceiling);

@@ -113,6 +113,40 @@ impl Layer<'_> {
     }
 }
 
+/// `W` channels from `c` on of the `K` input rows that a window covers: the address in the first column
+/// and the step to the next. `W` bytes are readable at each column of the input's width. A row in the
+/// padding is the same padding everywhere.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn window_rows<const K: usize, const W: usize>(
+    Row {
+        layer,
+        input,
+        first,
+    }: Row<'_>,
+    c: usize,
+    padding: &[u8; W],
+) -> [(*const u8, usize); K] {
+    let Geometry {
+        input: [height, width],
+        channels,
+        window,
+        ..
+    } = layer.geometry;
+    let mut rows = [(padding.as_ptr(), 0); K];
+    for (ky, row) in rows.iter_mut().enumerate() {
+        let y = layer.geometry.origin(0, first.y) + (ky * window.dilation[0]) as i64;
+        if (0..height as i64).contains(&y) && c + W <= channels {
+            let start = (first.image * height + y as usize) * width * channels;
+            // whole columns of `channels` bytes, `W` of them from `c` on
+            if let Some(bytes) = input.get(start..start + width * channels) {
+                *row = (bytes.as_ptr().wrapping_add(c), channels);
+            }
+        }
+    }
+    rows
+}
+
 /// Geometry, output channels and weight.
 fn plan<'a>(spec: &NodeSpec<'a>) -> Result<(Geometry, usize, Weight<'a>), Refusal> {
     let NodeOp::Conv { window, groups } = spec.op else {
