@@ -7,6 +7,7 @@
 use core::arch::x86_64::*;
 
 use super::finish::Finish;
+use super::geometry::Taps;
 use super::packed::Columns;
 use super::panels::{DEPTH, Panel};
 use super::{BLOCK, Job, Rows, Scratch};
@@ -33,14 +34,24 @@ pub(super) unsafe fn run<R: Rows>(
     plan: &Scratch,
 ) {
     let packed = job.packed;
+    let asymmetric = !packed.columns(0).zero_points.is_empty();
+    let image = job.rows.image().filter(|image| {
+        let geometry = image.geometry;
+        let whole = geometry.tap_channels().is_multiple_of(16);
+        whole && !geometry.is_pointwise() && !asymmetric
+    });
     let mut sums = [0i32; BLOCK];
     let mut start = job.part.rows.start;
     while start < job.part.rows.end {
         let rows = (job.part.rows.end - start).min(plan.block);
         for group in 0..packed.geometry.groups {
             for (r, wide) in block.chunks_exact_mut(plan.pitch).take(rows).enumerate() {
-                let a = job.rows.row(start + r, group, row);
-                if !packed.columns(group).zero_points.is_empty() {
+                if let Some(image) = image {
+                    widen_taps(&image, start + r, group, wide);
+                    continue;
+                }
+                let a = job.rows.row(start + r, group, packed.panels.k, row);
+                if asymmetric {
                     sums[r] = a.iter().map(|x| i32::from(*x)).sum();
                 }
                 widen(a, wide);
@@ -93,6 +104,20 @@ fn widen(row: &[u8], wide: &mut [u8]) {
     let taps = rest.iter().copied().chain(core::iter::repeat(0));
     for (y, x) in tail.as_chunks_mut::<2>().0.iter_mut().take(steps).zip(taps) {
         *y = [x, 0];
+    }
+}
+
+/// Widens the taps of a row where they lie, each a whole number of vectors.
+#[target_feature(enable = "avx2")]
+fn widen_taps(image: &Taps<'_>, row: usize, group: usize, wide: &mut [u8]) {
+    let geometry = image.geometry;
+    let corner = geometry.corner(row);
+    let cells = wide.chunks_exact_mut(2 * geometry.tap_channels());
+    for (tap, cell) in geometry.window_taps().zip(cells) {
+        match geometry.tap(corner, group, tap) {
+            Some(elements) => widen(&image.input[elements], cell),
+            None => cell.as_chunks_mut().0.fill([image.zero_point, 0]),
+        }
     }
 }
 

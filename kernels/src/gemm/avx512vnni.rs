@@ -53,12 +53,13 @@ pub(super) unsafe fn run<R: Rows>(
                 point(&image, start, rows, group, row, &mut table);
             } else {
                 for (r, cells) in block.chunks_exact_mut(plan.pitch).take(rows).enumerate() {
-                    let a = job.rows.row(start + r, group, row);
+                    let cells = &mut cells[..depth * DEPTH];
+                    job.rows
+                        .gather(start + r, group, &mut cells[..packed.panels.k]);
+                    cells[packed.panels.k..].fill(0);
                     if asymmetric {
-                        sums[r] = a.iter().map(|x| i32::from(*x)).sum();
+                        sums[r] = cells.iter().map(|x| i32::from(*x)).sum();
                     }
-                    cells[..a.len()].copy_from_slice(a);
-                    cells[a.len()..depth * DEPTH].fill(0);
                     table[r] = cells.as_ptr();
                 }
             }

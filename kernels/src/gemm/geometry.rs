@@ -290,23 +290,27 @@ impl<'a> Image<'a> {
 }
 
 impl Rows for Image<'_> {
-    fn row<'s>(&'s self, row: usize, group: usize, buffer: &'s mut [u8]) -> &'s [u8] {
+    fn lying(&self, row: usize, group: usize) -> Option<&[u8]> {
+        if !self.geometry.is_pointwise() {
+            return None;
+        }
+        let run = self
+            .geometry
+            .tap(self.geometry.corner(row), group, [0, 0])?;
+        Some(&self.input[run])
+    }
+
+    fn gather(&self, row: usize, group: usize, to: &mut [u8]) {
         let geometry = &self.geometry;
         let corner = geometry.corner(row);
-        if geometry.is_pointwise() {
-            return geometry
-                .tap(corner, group, [0, 0])
-                .map_or(&[], |run| &self.input[run]);
-        }
-        let buffer = &mut buffer[..geometry.k];
         let [height, width] = geometry.window.kernel;
         if geometry.groups == 1 && geometry.window.dilation[1] == 1 {
-            let lines = buffer.chunks_exact_mut(width * geometry.channels);
+            let lines = to.chunks_exact_mut(width * geometry.channels);
             for (ky, line) in (0..height).zip(lines) {
                 self.gather_line(corner, ky, line);
             }
         } else {
-            let cells = buffer.chunks_exact_mut(geometry.tap_channels());
+            let cells = to.chunks_exact_mut(geometry.tap_channels());
             for (tap, cell) in geometry.window_taps().zip(cells) {
                 match geometry.tap(corner, group, tap) {
                     Some(run) => cell.copy_from_slice(&self.input[run]),
@@ -314,7 +318,6 @@ impl Rows for Image<'_> {
                 }
             }
         }
-        buffer
     }
 
     fn image(&self) -> Option<Taps<'_>> {

@@ -9,7 +9,7 @@ pub(super) fn run<R: Rows>(job: &Job<'_, R>, output: &mut [u8], buffer: &mut [u8
     let packed = job.packed;
     for row in job.part.rows.clone() {
         for group in 0..packed.geometry.groups {
-            let a = job.rows.row(row, group, buffer);
+            let a = job.rows.row(row, group, packed.panels.k, buffer);
             let sum: i32 = a.iter().map(|x| i32::from(*x)).sum();
             let columns = packed.columns(group);
             let weights = packed.group(group);
