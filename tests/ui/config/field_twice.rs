@@ -1,0 +1,7 @@
+qconfig::backend_config! {
+    pub backend B = "b";
+    config d { input: quint8, output: quint8, output: qint8 }
+    pattern nn::ReLU: d { kernel none; }
+}
+
+fn main() {}

@@ -1,0 +1,9 @@
+#![deny(deprecated)]
+
+qconfig::backend_config! {
+    pub backend B = "b";
+    config w { input: quint8, output: quint8, weight: f32 }
+    pattern nn::Linear: w { kernel none; }
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+#![deny(deprecated)]
+
+qconfig::backend_config! {
+    pub backend B = "b";
+    dtype act = f16 { scale >= 2^-12 };
+    config d { input: act, output: act }
+    pattern nn::ReLU: d { kernel none; }
+}
+
+fn main() {}

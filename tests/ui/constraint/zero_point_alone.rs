@@ -1,0 +1,8 @@
+qconfig::backend_config! {
+    pub backend B = "b";
+    dtype act = quint8 { zero_point == 0 };
+    config d { input: act, output: act }
+    pattern nn::ReLU: d { kernel none; }
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+#![deny(deprecated)]
+
+qconfig::backend_config! {
+    pub backend B = "b";
+    dtype act = quint4x2 { quant in 0..=255 };
+    config d { input: act, output: act }
+    pattern nn::ReLU: d { kernel none; }
+}
+
+fn main() {}

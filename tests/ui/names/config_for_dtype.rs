@@ -1,0 +1,8 @@
+qconfig::backend_config! {
+    pub backend B = "b";
+    config d { input: quint8, output: quint8 }
+    config e { input: d, output: quint8 }
+    pattern nn::ReLU: d { kernel none; }
+}
+
+fn main() {}

@@ -1,0 +1,9 @@
+qconfig::backend_config! {
+    pub backend B = "b";
+    config d { input: quint8, output: quint8 }
+    list a = [d];
+    list b = [a];
+    pattern nn::ReLU: d { kernel none; }
+}
+
+fn main() {}

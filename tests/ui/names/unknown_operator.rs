@@ -1,0 +1,7 @@
+qconfig::backend_config! {
+    pub backend B = "b";
+    config d { input: quint8, output: quint8 }
+    pattern nn::Relu: d { kernel none; }
+}
+
+fn main() {}

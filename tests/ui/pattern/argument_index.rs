@@ -1,0 +1,10 @@
+qconfig::backend_config! {
+    pub backend B = "b";
+    config w { input: quint8, output: quint8, weight: qint8, bias: f32 }
+    pattern F::conv2d: w {
+        args { weight: 5, bias: 2 }
+        kernel none;
+    }
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+qconfig::backend_config! {
+    pub backend B = "b";
+    config w { input: quint8, output: quint8, weight: qint8, bias: f32 }
+    group linear: w { kernel none; }
+    remove pattern nn::Conv2d;
+}
+
+fn main() {}

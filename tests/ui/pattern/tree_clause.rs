@@ -1,0 +1,10 @@
+qconfig::backend_config! {
+    pub backend B = "b";
+    config w { input: quint8, output: quint8, weight: qint8, bias: f32 }
+    pattern nn::Linear: w {
+        root_node: [1];
+        kernel none;
+    }
+}
+
+fn main() {}

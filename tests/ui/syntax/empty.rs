@@ -1,0 +1,4 @@
+qconfig::backend_config! {
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+qconfig::backend_config! {
+    pub backend B = "b";
+    config w { input: quint8, output: quint8, weight: qint8, bias: f32 }
+    pattern nn::Conv2d + nn::BatchNorm2d: w {
+        fuser: conv_bnn;
+        kernel none;
+    }
+}
+
+fn main() {}
