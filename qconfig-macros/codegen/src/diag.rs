@@ -138,9 +138,9 @@ impl Diags {
         errors
     }
 
-    /// The warnings.
+    /// The warnings; none while there are errors, which may be what causes them.
     pub fn lints(&self) -> &[Lint] {
-        &self.lints
+        if self.any() { &[] } else { &self.lints }
     }
 
     /// The errors as `compile_error!`s.

@@ -2,7 +2,8 @@
 
 /// Of `names`, the one that `word` was probably meant to be.
 pub fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let most = (word.chars().count() / 3).max(1);
+    let length = word.chars().count();
+    let most = (length / 3).max(usize::from(length > 1));
     names
         .into_iter()
         .map(|name| (distance(word, name), name))

@@ -1,6 +1,5 @@
 qconfig::backend_config! {
     pub backend B = "b";
-    config w { input: quint8, output: quint8, weight: qint8, bias: f32 }
     config d { input: quint8, output: quint8 }
     pattern nn::Sigmoid: d { kernel none; }
     override pattern nn::Sigmod: d { kernel none; }

@@ -186,8 +186,7 @@ impl Context<'_, '_> {
                             self.diags.error(messages::group_pattern_twice(
                                 at,
                                 &expr.text(),
-                                first.at.line(),
-                                first.group.as_deref(),
+                                &where_first(first),
                             ));
                         }
                     }
@@ -236,8 +235,7 @@ impl Context<'_, '_> {
                 (Some(first), None) => self.diags.error(messages::configured_twice(
                     expr.at,
                     &expr.text(),
-                    first.at.line(),
-                    first.group.as_deref(),
+                    &where_first(first),
                 )),
                 (None, Some(_)) => {
                     let texts = self.table.texts();
@@ -375,6 +373,20 @@ impl Context<'_, '_> {
             let diag = messages::nothing_to_fix(&fix.base, &statement.what, Some(line));
             self.diags.error(diag);
         }
+    }
+}
+
+/// Where a pattern is configured: "first on line 4, by group `linear`".
+fn where_first(first: &PatternModel) -> String {
+    let by = first
+        .group
+        .as_ref()
+        .map(|group| format!(", by group `{group}`"));
+    let by = by.unwrap_or_default();
+    if first.inherited {
+        format!("inherited{by}")
+    } else {
+        format!("first on line {}{by}", first.at.line())
     }
 }
 
@@ -541,6 +553,9 @@ fn check_args(expr: &PatternExpr, item: &PatternItem, diags: &mut Diags) {
             let expected = known.map(|(found, (weight, bias))| {
                 (found, if name == "weight" { weight } else { bias })
             });
+            if name != "weight" && name != "bias" {
+                continue;
+            }
             if *index == 0 {
                 diags.error(messages::arg_first(*at, name));
             } else if let Some((other, _, _)) =

@@ -399,25 +399,18 @@ pub(crate) fn identical(at: &Ident, other: &Ident) -> Diag {
 
 // ---- patterns
 
-pub(crate) fn configured_twice(at: Place, pattern: &str, line: usize, group: Option<&str>) -> Diag {
-    let by = group.map(|group| format!(", by group `{group}`"));
+pub(crate) fn configured_twice(at: Place, pattern: &str, first: &str) -> Diag {
     Diag::new(at, format!("pattern `{pattern}` is configured twice"))
-        .note(format!("first on line {line}{}", by.unwrap_or_default()))
+        .note(first)
         .help("write `override pattern` to replace it")
 }
 
-pub(crate) fn group_pattern_twice(
-    at: Place,
-    pattern: &str,
-    line: usize,
-    first: Option<&str>,
-) -> Diag {
-    let by = first.map(|group| format!(", by group `{group}`"));
+pub(crate) fn group_pattern_twice(at: Place, pattern: &str, first: &str) -> Diag {
     Diag::new(
         at,
         format!("pattern `{pattern}` of this group is already configured"),
     )
-    .note(format!("first on line {line}{}", by.unwrap_or_default()))
+    .note(first)
     .help("put the group first and write `override pattern` for the difference")
 }
 

@@ -53,8 +53,18 @@ pub(super) struct Spellings {
 }
 
 impl Spellings {
-    /// The constant of an operator's spelling: `NN_CONV2D`.
-    pub(super) fn constant(&mut self, op: &Op) -> Ident {
+    /// The spelling of an operator: `NN_CONV2D`, or in full where a constant would outlive the `cfg`
+    /// of what needs it.
+    pub(super) fn spelling(&mut self, op: &Op, conditional: bool) -> TokenStream {
+        if conditional {
+            let ty = ty(op);
+            return quote!(<#ty as __q::Spelled>::SPELLING);
+        }
+        let name = self.constant(op);
+        quote!(#name)
+    }
+
+    fn constant(&mut self, op: &Op) -> Ident {
         let text = op.text();
         if let Some(name) = self.names.get(&text) {
             return name.clone();
@@ -76,26 +86,28 @@ impl Spellings {
     }
 
     /// The value of a pattern.
-    pub(super) fn pattern(&mut self, kind: &PatternKind) -> TokenStream {
+    pub(super) fn pattern(&mut self, kind: &PatternKind, conditional: bool) -> TokenStream {
         match kind {
             PatternKind::Chain(chain) => {
-                let chain = chain.iter().map(|op| self.constant(op));
+                let chain = chain.iter().map(|op| self.spelling(op, conditional));
                 quote!(__q::Pattern::Chain(&[#(#chain),*]))
             }
             PatternKind::Tree(tree) => {
-                let tree = self.tree(tree);
+                let tree = self.tree(tree, conditional);
                 quote!(__q::Pattern::Tree(&#tree))
             }
         }
     }
 
-    fn tree(&mut self, tree: &Tree) -> TokenStream {
+    fn tree(&mut self, tree: &Tree, conditional: bool) -> TokenStream {
         match tree {
             Tree::Any => quote!(__q::PatternTree::Any),
             Tree::Op(op, operands) => {
-                let op = self.constant(op);
-                let operands: Vec<TokenStream> =
-                    operands.iter().map(|operand| self.tree(operand)).collect();
+                let op = self.spelling(op, conditional);
+                let operands: Vec<TokenStream> = operands
+                    .iter()
+                    .map(|operand| self.tree(operand, conditional))
+                    .collect();
                 quote!(__q::PatternTree::Op(#op, &[#(#operands),*]))
             }
         }

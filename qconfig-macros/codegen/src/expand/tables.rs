@@ -65,7 +65,7 @@ pub(super) fn table(model: &Model, names: &Names) -> TokenStream {
 
 /// Where a kernel stands in the table depends on which ones before it `cfg` leaves out.
 fn positions(model: &Model) -> TokenStream {
-    if !conditional(model) {
+    if !any_conditional(model) {
         return TokenStream::new();
     }
     let mut tokens = TokenStream::new();
@@ -87,7 +87,7 @@ fn positions(model: &Model) -> TokenStream {
     tokens
 }
 
-fn conditional(model: &Model) -> bool {
+fn any_conditional(model: &Model) -> bool {
     model
         .kernels
         .iter()
@@ -152,6 +152,7 @@ fn pattern_value(
     lists: &mut Lists,
 ) -> TokenStream {
     let list = lists.constant(pattern, model, names);
+    let conditional = !pattern.cfgs.is_empty();
     let kernels = pattern
         .refs
         .iter()
@@ -159,7 +160,7 @@ fn pattern_value(
         .map(|(found, bindings)| {
             let config = &model.configs[found.config];
             let cfgs = cfgs([found.cfgs.as_slice(), &config.attrs.cfgs]);
-            let cell = cell(bindings, conditional(model));
+            let cell = cell(bindings, any_conditional(model));
             quote!(#cfgs #cell)
         });
     let mut fields = quote! {
@@ -180,7 +181,7 @@ fn pattern_value(
             ModuleRole::Reference => quote!(reference_quantized_module),
             ModuleRole::Fused => quote!(fused_module),
         };
-        let op = spellings.constant(op);
+        let op = spellings.spelling(op, conditional);
         fields.extend(quote!(#field: __q::Some(#op),));
     }
     if let Some(fuser) = details.fuser {
@@ -216,7 +217,7 @@ fn pattern_value(
         fields.extend(quote!(input_type_to_index: &[#(#args),*],));
     }
     let origin = origin(pattern.at.first);
-    let value = spellings.pattern(&pattern.expr.kind);
+    let value = spellings.pattern(&pattern.expr.kind, conditional);
     quote! {
         __q::BackendPatternConfig {
             #fields

@@ -137,26 +137,40 @@ fn pairs(model: &Model, names: &Names) -> TokenStream {
 fn config_value(config: &ConfigModel) -> TokenStream {
     let name = config.ident.to_string();
     let dynamic = config.dynamic;
-    let dtype = |dtype: &Option<DTypeModel>| option(dtype.as_ref().map(dtype_value));
-    let (input, output) = (dtype(&config.input), dtype(&config.output));
-    let weight = dtype(&config.weight);
-    let bias = option(config.bias.as_ref().map(base_value));
-    let origin = origin(config.ident.span());
+    let dtype = |dtype: &Option<DTypeModel>| dtype.as_ref().map(dtype_value);
+    let fields = [
+        ("input", dtype(&config.input)),
+        ("output", dtype(&config.output)),
+        ("weight", dtype(&config.weight)),
+        ("bias", config.bias.as_ref().map(base_value)),
+    ];
+    let misspelt = !config.unknown.is_empty();
+    let fields = fields.into_iter().filter_map(|(field, value)| {
+        // rustc proposes only fields that are not given
+        if misspelt && value.is_none() {
+            return None;
+        }
+        let (field, value) = (format_ident!("{field}"), option(value));
+        Some(quote!(#field: #value,))
+    });
     // fields that do not exist are written as the user wrote them: rustc knows what is near
     let unknown = config.unknown.iter().map(|(field, dtype)| {
         let dtype = dtype_value(dtype);
         quote_spanned!(field.span()=> #field: __q::Some(#dtype),)
     });
+    let rest = misspelt.then(|| {
+        let float = quote!(__q::DType::float32);
+        quote!(..__q::DTypeConfig::new(#name, #float, #float))
+    });
+    let origin = origin(config.ident.span());
     quote! {
         __q::DTypeConfig {
             name: #name,
-            input: #input,
-            output: #output,
-            weight: #weight,
-            bias: #bias,
+            #(#fields)*
             is_dynamic: #dynamic,
             origin: #origin,
             #(#unknown)*
+            #rest
         }
     }
 }
