@@ -37,13 +37,17 @@ crate::backend_config! {
         kernel none;
     }
     group cat: default { kernel none; }
-    group default_ops: default { kernel none; }
+    group default_ops: default {
+        kernel for dropout => crate::kernels::Reshape;
+        kernel none;
+    }
     group fixed_qparams: default { kernel none; }
     group share_qparams: default {
         kernel for relu | relu6 | hardtanh | clamp => crate::kernels::Q8Clamp;
         kernel for max_pool1d | max_pool2d => crate::kernels::Q8MaxPool;
         kernel for avg_pool1d | avg_pool2d => crate::kernels::Q8AvgPool;
         kernel for adaptive_avg_pool1d | adaptive_avg_pool2d | mean => crate::kernels::Q8GlobalAvgPool;
+        kernel for flatten | reshape | view | squeeze | unsqueeze | identity | contiguous | detach => crate::kernels::Reshape;
         kernel none;
     }
     group bn: default { kernel none; }

@@ -1,1 +1,95 @@
-//! qconfig
+//! Quantized backends described once, checked by the compiler, and run fast on the CPU.
+//!
+//! - [`backend_config!`] turns a spec into checked static tables: which operator patterns, with which
+//!   dtypes under which constraints, a backend can quantize, and which kernel computes each.
+//! - [`backends`] holds PyTorch's, equal to its `BackendConfig`s entry by entry.
+//! - [`quantize`] takes a float graph through fuse, prepare, calibrate, convert and lower to a plan.
+//! - [`runtime`] runs a plan: one arena, no allocation, from memory or from a file compiled in.
+//!
+//! A spec and a question to it:
+//!
+//! ```
+//! use qconfig::{Dispatch, QConfig, backend_config};
+//! use qconfig::operator::nn;
+//!
+//! backend_config! {
+//!     /// Linear layers in eight bits, and nothing else.
+//!     pub backend MINE = "mine";
+//!     dtype wt = qint8 { quant in -127..=127 };
+//!     config weighted { input: quint8, output: quint8, weight: wt, bias: f32 }
+//!     group linear: weighted { kernel => qconfig::kernels::Q8Linear; }
+//! }
+//!
+//! // a graph loaded at run time asks the table
+//! let linear = MINE.find(&[<nn::Linear as qconfig::Spelled>::SPELLING]).unwrap();
+//! assert!(linear.verdict(&QConfig::QNNPACK).is_supported());
+//!
+//! // a model known at compile time asks the types: a missing pair does not compile
+//! let kernel = <mine::Backend as Dispatch<nn::Linear, mine::cfg::weighted>>::KERNEL;
+//! assert_eq!(kernel.name, "q8_linear");
+//! ```
+#![forbid(unsafe_code)]
+
+pub use qconfig_core::*;
+
+pub use qconfig_backends as backends;
+pub use qconfig_kernels as kernels;
+/// Declares a library of operator groups, for `use groups path;` and `group name: ..` of [`backend_config!`].
+pub use qconfig_macros::op_groups;
+#[cfg(feature = "quantize")]
+pub use qconfig_quantize as quantize;
+pub use qconfig_runtime as runtime;
+
+/// What `backend_config!` needs to name.
+#[doc(hidden)]
+pub mod __private {
+    pub use qconfig_backends::standard_groups;
+    pub use qconfig_core::__private::*;
+    pub use qconfig_macros::{backend_config, op_groups};
+}
+
+/// Describes a quantized backend; expands to static tables that the compiler has checked.
+///
+/// # Statements
+/// ```text
+/// spec     = backend item*
+/// backend  = attrs vis "backend" IDENT "=" STR ["extends" path] ";"
+/// item     = attrs ( dtype | config | list | group | pattern | remove )
+/// dtype    = "dtype" IDENT "=" IDENT [ "{" bound % "," "}" ] ";"
+/// bound    = "quant" "in" INT "..=" INT | "scale" (">=" | "<=" | "==") scale | "zero_point" "==" INT
+/// scale    = FLOAT | INT "/" INT | INT "^" ["-"] INT | path
+/// config   = ["override"] ["dynamic"] "config" IDENT "{" (FIELD ":" IDENT) % "," "}"
+/// list     = "list" IDENT "=" configs ";"          configs = IDENT | "[" (IDENT [".."]) % "," "]"
+/// group    = "group" path ":" configs ( ";" | "{" clause* "}" )
+/// pattern  = ["override"] "pattern" chain % "|" ":" configs ( ";" | "{" clause* "}" )
+/// chain    = op % "+" | op "(" (chain | "_") % "," ")"
+/// op       = path | "{" path % "|" "}"
+/// clause   = "kernel" [configs] ["for" path % "|"] ("=>" path | "none") ";"
+///          | "observe" ":" ("separate" | "shared" | "none") ";"
+///          | "observe" "by" "tensor_args" "{" (INT ":" kind) % "," "}"
+///          | "args" "{" ("weight" | "bias") ":" INT % "," "}"
+///          | ("fused" | "root" | "qat" | "reference") ":" path ";" | "fuser" ":" IDENT ";"
+///          | "fix" IDENT "{" bound % "," "}"
+/// remove   = "remove" "pattern" chain ";"
+/// ```
+/// Operators are types: `nn::Conv2d`, `F::relu`, `torch::add`, `operator::mul`, `method::relu_`, or any
+/// path to a type that implements [`Spelled`]. A single identifier (`conv2d`) is the spelling that
+/// PyTorch's users write first. Groups are those of PyTorch's own backends: `conv`, `linear`, `binary`,
+/// `cat`, `default_ops`, `fixed_qparams`, `share_qparams`, `bn`, `rnn`, `embedding`, `layer_norm`.
+///
+/// # What it makes
+/// `pub backend NAME = "name";` makes a static `NAME` of type [`BackendConfig`] and a module `name` with
+/// the type `Backend`, on which [`Dispatch`] is implemented for each pair that has a kernel, and one type
+/// in `cfg` for each dtype config.
+///
+/// A mistake is an error on the word that is wrong; everything that is right is still emitted. Write the
+/// macro with braces: rustfmt then leaves it as it is.
+#[macro_export]
+macro_rules! backend_config {
+    ($($spec:tt)*) => {
+        $crate::__private::standard_groups! {
+            [$crate::__private::backend_config]
+            [$crate::__private::backend_config] [$crate::__private] { $($spec)* }
+        }
+    };
+}

@@ -13,7 +13,9 @@ use std::path::PathBuf;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use qconfig::backends::QNNPACK;
-use qconfig::quantize::{Graph, Lowered, ReferenceModel, Tensor, calibrate, convert, fuse, lower, prepare};
+use qconfig::quantize::{
+    Graph, Lowered, ReferenceModel, Tensor, calibrate, convert, fuse, lower, prepare,
+};
 use qconfig::{Isa, QConfig, QConfigMapping, default_qconfig_mapping, qconfig_mapping_with};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -25,7 +27,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let truth = evaluate::float(&float, &digits.eval)?;
     let qconfigs = [
-        ("QNNPACK default: quint8 activations, qint8 weights per tensor", default_qconfig_mapping("qnnpack")),
+        (
+            "QNNPACK default: quint8 activations, qint8 weights per tensor",
+            default_qconfig_mapping("qnnpack"),
+        ),
         (
             "symmetric: qint8 activations, qint8 weights per channel",
             qconfig_mapping_with("qnnpack", QConfig::DEFAULT_PER_CHANNEL_SYMMETRIC_QNNPACK),
@@ -35,11 +40,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     for (at, (title, mapping)) in qconfigs.into_iter().enumerate() {
         let mapping = mapping.ok_or("QNNPACK has a default qconfig mapping")?;
         let (model, lowered) = quantize(&float, &mapping, &digits.calibration)?;
-        print::layers(title, &evaluate::layers(&model, &lowered, &digits.eval, isa)?);
+        print::layers(
+            title,
+            &evaluate::layers(&model, &lowered, &digits.eval, isa)?,
+        );
         if let (0, Some(folder)) = (at, &save) {
             std::fs::write(folder.join("digits.plan"), lowered.plan.to_bytes())?;
             std::fs::write(folder.join("samples.bin"), data::samples()?)?;
-            println!("digits.plan and samples.bin saved to {}\n", folder.display());
+            println!(
+                "digits.plan and samples.bin saved to {}\n",
+                folder.display()
+            );
         }
         results.push((title, evaluate::plan(&lowered, &digits.eval, &truth, isa)?));
     }
@@ -56,9 +67,14 @@ fn quantize(
     let fused = fuse(float, &QNNPACK);
     let prepared = prepare(&fused, &QNNPACK, mapping)?;
     let bar = ProgressBar::new(samples.len() as u64).with_message("calibrating");
-    bar.set_style(ProgressStyle::with_template("{msg} {bar:40} {pos}/{len} digits, {elapsed}")?);
-    let calibrated =
-        calibrate(&prepared, samples.iter().map(std::slice::from_ref), |done| bar.set_position(done as u64))?;
+    bar.set_style(ProgressStyle::with_template(
+        "{msg} {bar:40} {pos}/{len} digits, {elapsed}",
+    )?);
+    let calibrated = calibrate(
+        &prepared,
+        samples.iter().map(std::slice::from_ref),
+        |done| bar.set_position(done as u64),
+    )?;
     bar.finish_and_clear();
     let model = convert(&calibrated)?;
     let lowered = lower(&model)?;

@@ -9,8 +9,11 @@ use crate::data::Digits;
 use crate::evaluate::Score;
 
 /// What is about to happen.
-pub fn header(float: &Graph, digits: &Digits, isa: Isa) {
-    println!("Digits: a trained MNIST network of {} nodes, quantized for QNNPACK.", float.nodes().len());
+pub(crate) fn header(float: &Graph, digits: &Digits, isa: Isa) {
+    println!(
+        "Digits: a trained MNIST network of {} nodes, quantized for QNNPACK.",
+        float.nodes().len()
+    );
     println!(
         "{} digits to calibrate, {} others to evaluate; instruction set {isa}, one thread.\n",
         digits.calibration.len(),
@@ -20,8 +23,14 @@ pub fn header(float: &Graph, digits: &Digits, isa: Isa) {
 
 fn table(header: &[&str], numbers_from: usize) -> Table {
     let mut table = Table::new();
-    table.load_preset(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(header.iter().map(|title| Cell::new(title).add_attribute(Attribute::Bold)));
+    table
+        .load_preset(UTF8_FULL_CONDENSED)
+        .set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(
+        header
+            .iter()
+            .map(|title| Cell::new(title).add_attribute(Attribute::Bold)),
+    );
     for column in table.column_iter_mut().skip(numbers_from) {
         column.set_cell_alignment(CellAlignment::Right);
     }
@@ -29,26 +38,47 @@ fn table(header: &[&str], numbers_from: usize) -> Table {
 }
 
 fn shape(dims: &[usize]) -> String {
-    dims.iter().map(usize::to_string).collect::<Vec<_>>().join("x")
+    dims.iter()
+        .map(usize::to_string)
+        .collect::<Vec<_>>()
+        .join("x")
 }
 
 /// One row a layer.
-pub fn layers(title: &str, layers: &[LayerReport]) {
+pub(crate) fn layers(title: &str, layers: &[LayerReport]) {
     println!("{title}");
-    let mut table = table(&["layer", "pattern", "dtype config", "kernel", "shapes", "SQNR dB"], 5);
+    let mut table = table(
+        &[
+            "layer",
+            "pattern",
+            "dtype config",
+            "kernel",
+            "shapes",
+            "SQNR dB",
+        ],
+        5,
+    );
     for layer in layers {
         let pattern = match layer.chain == layer.pattern {
             true => layer.pattern.clone(),
             false => format!("{} = {}", layer.pattern, layer.chain),
         };
-        let kernel = if layer.kernel.is_empty() { "none needed: same bytes" } else { &layer.kernel };
+        let kernel = if layer.kernel.is_empty() {
+            "none needed: same bytes"
+        } else {
+            &layer.kernel
+        };
         let float = layer.dtype_config.starts_with("float");
         table.add_row(vec![
             Cell::new(&layer.node),
             Cell::new(pattern),
             Cell::new(&layer.dtype_config).fg(if float { Color::Red } else { Color::Green }),
             Cell::new(kernel),
-            Cell::new(format!("{} -> {}", shape(&layer.input), shape(&layer.output))),
+            Cell::new(format!(
+                "{} -> {}",
+                shape(&layer.input),
+                shape(&layer.output)
+            )),
             Cell::new(format!("{:.1}", layer.sqnr_db)),
         ]);
     }
@@ -56,16 +86,36 @@ pub fn layers(title: &str, layers: &[LayerReport]) {
 }
 
 /// Float beside both quantized models.
-pub fn summary(float: &Graph, truth: &Score, results: &[(&str, Score)]) {
-    let mut table = table(&["model", "accuracy", "agrees with float", "median", "speed-up", "weights"], 1);
+pub(crate) fn summary(float: &Graph, truth: &Score, results: &[(&str, Score)]) {
+    let mut table = table(
+        &[
+            "model",
+            "accuracy",
+            "agrees with float",
+            "median",
+            "speed-up",
+            "weights",
+        ],
+        1,
+    );
     let name = format!("float32, {} nodes", float.nodes().len());
-    for (name, score) in std::iter::once((name.as_str(), truth)).chain(results.iter().map(|(name, s)| (*name, s))) {
+    for (name, score) in
+        std::iter::once((name.as_str(), truth)).chain(results.iter().map(|(name, s)| (*name, s)))
+    {
         table.add_row(vec![
             name.to_string(),
-            format!("{:.2} % ({} of {})", 100.0 * score.right as f64 / score.of as f64, score.right, score.of),
+            format!(
+                "{:.2} % ({} of {})",
+                100.0 * score.right as f64 / score.of as f64,
+                score.right,
+                score.of
+            ),
             format!("{:.2} %", 100.0 * score.agree as f64 / score.of as f64),
             format!("{:.1} us", score.median.as_secs_f64() * 1e6),
-            format!("{:.1}x", truth.median.as_secs_f64() / score.median.as_secs_f64()),
+            format!(
+                "{:.1}x",
+                truth.median.as_secs_f64() / score.median.as_secs_f64()
+            ),
             format!("{:.0} KiB", score.weight_bytes as f64 / 1024.0),
         ]);
     }

@@ -24,7 +24,9 @@ const SIDE: usize = 28;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
-    let plan = Plan::from_bytes(PLAN, |name| QNNPACK.kernel_named(name).or_else(|| glue(name)))?;
+    let plan = Plan::from_bytes(PLAN, |name| {
+        QNNPACK.kernel_named(name).or_else(|| glue(name))
+    })?;
     let mut session = Session::new(&plan, SessionOptions::new()?)?;
     let ready = start.elapsed();
 
@@ -39,7 +41,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         session.run()?;
         session.output_f32(0, &mut logits)?;
         first.get_or_insert(start.elapsed());
-        let class = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(class, _)| class);
+        let class = logits
+            .iter()
+            .enumerate()
+            .max_by(|a, b| a.1.total_cmp(b.1))
+            .map_or(0, |(class, _)| class);
         if count < 2 {
             draw(pixels);
         }
@@ -55,19 +61,27 @@ fn main() -> Result<(), Box<dyn Error>> {
         session.memory_bytes() / 1024,
         session.isa(),
     );
-    if right == count { Ok(()) } else { Err("a digit was answered wrong".into()) }
+    if right == count {
+        Ok(())
+    } else {
+        Err("a digit was answered wrong".into())
+    }
 }
 
 /// Two pixels a character.
 fn draw(pixels: &[u8]) {
     let rows: Vec<&[u8]> = pixels.chunks_exact(SIDE).collect();
     for pair in rows.chunks_exact(2) {
-        let line = pair[0].iter().zip(pair[1]).map(|(top, bottom)| match (*top > 96, *bottom > 96) {
-            (true, true) => '\u{2588}',
-            (true, false) => '\u{2580}',
-            (false, true) => '\u{2584}',
-            (false, false) => ' ',
-        });
+        let line =
+            pair[0]
+                .iter()
+                .zip(pair[1])
+                .map(|(top, bottom)| match (*top > 96, *bottom > 96) {
+                    (true, true) => '\u{2588}',
+                    (true, false) => '\u{2580}',
+                    (false, true) => '\u{2584}',
+                    (false, false) => ' ',
+                });
         println!("{}", line.collect::<String>().trim_end());
     }
 }

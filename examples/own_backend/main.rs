@@ -30,7 +30,9 @@ backend_config! {
 fn main() -> Result<(), Box<dyn Error>> {
     // y = x + W2 relu(W1 x): made-up weights, 16 features
     let weight = |seed: u32| {
-        let values = (0..256u32).map(|i| ((i * 37 + seed * 101) % 41) as f32 / 200.0 - 0.1).collect();
+        let values = (0..256u32)
+            .map(|i| ((i * 37 + seed * 101) % 41) as f32 / 200.0 - 0.1)
+            .collect();
         Tensor::new(vec![16, 16], values)
     };
     let mut graph = GraphBuilder::new();
@@ -47,15 +49,34 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let mapping = QConfigMapping::new().global(Some(seven_bits));
     let samples: Vec<Tensor> = (0..64)
-        .map(|n| Tensor::new(vec![1, 16], (0..16).map(|i| ((n * 7 + i * 3) % 29) as f32 / 14.0 - 1.0).collect()))
+        .map(|n| {
+            Tensor::new(
+                vec![1, 16],
+                (0..16)
+                    .map(|i| ((n * 7 + i * 3) % 29) as f32 / 14.0 - 1.0)
+                    .collect(),
+            )
+        })
         .collect::<Result<_, _>>()?;
 
     let prepared = prepare(&fuse(&graph, &TINY), &TINY, &mapping)?;
-    let model = convert(&calibrate(&prepared, samples.iter().map(std::slice::from_ref), |_| {})?)?;
+    let model = convert(&calibrate(
+        &prepared,
+        samples.iter().map(std::slice::from_ref),
+        |_| {},
+    )?)?;
     let lowered = lower(&model)?;
-    let options = SessionOptions { keep_all: true, ..SessionOptions::new()? };
+    let options = SessionOptions {
+        keep_all: true,
+        ..SessionOptions::new()?
+    };
     let mut session = Session::new(&lowered.plan, options)?;
-    for layer in report(&model, &lowered, &mut session, samples.iter().map(std::slice::from_ref))? {
+    for layer in report(
+        &model,
+        &lowered,
+        &mut session,
+        samples.iter().map(std::slice::from_ref),
+    )? {
         println!(
             "{:10} {:32} {:9} {:28} {:5.1} dB",
             layer.node, layer.pattern, layer.dtype_config, layer.kernel, layer.sqnr_db
@@ -66,7 +87,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let eight_bits = QConfig::QNNPACK;
     for config in TINY.configs.iter().take(1) {
         for reason in config.verdict(&eight_bits).reasons {
-            println!("\n`{}` under the QNNPACK qconfig stays float: {reason}", config.pattern);
+            println!(
+                "\n`{}` under the QNNPACK qconfig stays float: {reason}",
+                config.pattern
+            );
         }
     }
     Ok(())

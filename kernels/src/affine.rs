@@ -20,13 +20,24 @@ pub(crate) fn stored(place: &'static str, tensor: &TensorSpec<'_>) -> Result<Sto
         dtype => return Err(Refusal::DType { place, dtype }),
     };
     let Some(QParams { scale, zero_point }) = tensor.qparams else {
-        return Err(Refusal::DType { place, dtype: tensor.dtype });
+        return Err(Refusal::DType {
+            place,
+            dtype: tensor.dtype,
+        });
     };
     if !(scale.is_normal() && scale > 0.0) {
-        return Err(Refusal::Scale { what: "scale", value: scale, low: f32::MIN_POSITIVE, high: f32::INFINITY });
+        return Err(Refusal::Scale {
+            what: "scale",
+            value: scale,
+            low: f32::MIN_POSITIVE,
+            high: f32::INFINITY,
+        });
     }
     match zero_point.checked_add(flip) {
-        Some(zp @ 0..=255) => Ok(Stored { scale, zero_point: zp }),
+        Some(zp @ 0..=255) => Ok(Stored {
+            scale,
+            zero_point: zp,
+        }),
         _ => Err(Refusal::ZeroPoint(zero_point)),
     }
 }
@@ -48,7 +59,11 @@ pub(crate) fn round_ties_even(x: f32) -> f32 {
     // from 2^23 on every f32 is an integer
     const INTEGRAL: f32 = 8_388_608.0;
     if x.abs() < INTEGRAL {
-        let magic = if x.is_sign_negative() { -INTEGRAL } else { INTEGRAL };
+        let magic = if x.is_sign_negative() {
+            -INTEGRAL
+        } else {
+            INTEGRAL
+        };
         (x + magic) - magic
     } else {
         x

@@ -42,7 +42,9 @@ impl Tag {
     /// Reads the words back, if the tag is this one.
     pub(crate) fn read(self, blob: &[u8]) -> Result<Words, BlobError> {
         let header = blob.get(..HEADER).ok_or(BlobError::Header(self.kernel))?;
-        let mut cells = header.chunks_exact(4).map(|cell| [cell[0], cell[1], cell[2], cell[3]]);
+        let mut cells = header
+            .chunks_exact(4)
+            .map(|cell| [cell[0], cell[1], cell[2], cell[3]]);
         if cells.next() != Some(self.word) {
             return Err(BlobError::Header(self.kernel));
         }
@@ -56,10 +58,26 @@ impl Tag {
 
 /// Checks a length that must be exact.
 pub(crate) fn exact(what: &'static str, found: usize, expected: usize) -> Result<(), BlobError> {
-    if found == expected { Ok(()) } else { Err(BlobError::Length { what, expected, found }) }
+    if found == expected {
+        Ok(())
+    } else {
+        Err(BlobError::Length {
+            what,
+            expected,
+            found,
+        })
+    }
 }
 
 /// Checks a length that must be reached.
 pub(crate) fn at_least(what: &'static str, found: usize, expected: usize) -> Result<(), BlobError> {
-    if found >= expected { Ok(()) } else { Err(BlobError::Length { what, expected, found }) }
+    if found >= expected {
+        Ok(())
+    } else {
+        Err(BlobError::Length {
+            what,
+            expected,
+            found,
+        })
+    }
 }

@@ -145,6 +145,8 @@ pub enum NodeOp {
     Dequantize,
     /// Quantized to quantized with other parameters.
     Requantize,
+    /// Another shape of the same bytes.
+    Reshape,
     /// Channels last to channels first: `[N, H, W, C]` stored as `[N, C, H, W]`, any number of axes between.
     ToChannelsFirst,
     /// Channels first to channels last.

@@ -213,7 +213,7 @@ pub fn satisfies(
 }
 
 /// Why one dtype config does not apply, or `None` where it does. `weight` and `bias` say whether they
-/// are arguments of the node (functional spellings): a module's are not looked at, as in PyTorch.
+/// are looked at.
 fn reason(config: &DTypeConfig, qconfig: &QConfig, weight: bool, bias: bool) -> Option<Reason> {
     let because = |place, rule, origin: Origin| {
         let origin = if origin.line > 0 {
@@ -300,6 +300,9 @@ fn reason(config: &DTypeConfig, qconfig: &QConfig, weight: bool, bias: bool) -> 
 
 impl BackendPatternConfig {
     /// Which dtype config of this pattern applies under a qconfig, with the reasons against the others.
+    ///
+    /// Weight and bias count only where they are arguments of the node (functional spellings), as in
+    /// PyTorch, which does not look at a module's; [`BackendPatternConfig::strict_verdict`] does.
     pub fn verdict(&self, qconfig: &QConfig) -> Verdict {
         let functional = self.pattern.head().is_some_and(|head| {
             matches!(
@@ -317,7 +320,17 @@ impl BackendPatternConfig {
                     .iter()
                     .any(|(found, _)| *found == name)
         };
-        let (weight, bias) = (argument("weight"), argument("bias"));
+        self.first(qconfig, argument("weight"), argument("bias"))
+    }
+
+    /// As [`BackendPatternConfig::verdict`], but weight and bias are always held against the dtype
+    /// config: what a kernel needs to be sure of.
+    pub fn strict_verdict(&self, qconfig: &QConfig) -> Verdict {
+        self.first(qconfig, true, true)
+    }
+
+    /// The first dtype config that nothing speaks against.
+    fn first(&self, qconfig: &QConfig, weight: bool, bias: bool) -> Verdict {
         let mut reasons = Vec::new();
         for (at, config) in self.dtype_configs.iter().enumerate() {
             match reason(config, qconfig, weight, bias) {

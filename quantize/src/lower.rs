@@ -549,13 +549,9 @@ fn node_op(op: &Op) -> NodeOp {
             divisor_override: *divisor_override,
         },
         Op::GlobalAvgPool => NodeOp::GlobalAvgPool,
-        // the shape operators never reach a kernel; batch normalization alone has none yet
-        Op::Relu
-        | Op::Clamp { .. }
-        | Op::BatchNorm(_)
-        | Op::Flatten { .. }
-        | Op::Reshape(_)
-        | Op::Identity => NodeOp::Clamp,
+        Op::Flatten { .. } | Op::Reshape(_) | Op::Identity => NodeOp::Reshape,
+        // no backend binds a kernel to a lone batch normalization yet, so it is never lowered
+        Op::Relu | Op::Clamp { .. } | Op::BatchNorm(_) => NodeOp::Clamp,
     }
 }
 
@@ -667,18 +663,35 @@ impl Lowered {
                     .collect()
             }
         };
-        let (shape, floats) = match (stored.layout, tensor.shape()) {
-            (Layout::ChannelsLast, [n, spatial @ .., c]) => {
-                let area: usize = spatial.iter().product();
-                let at = |i: usize| {
-                    let (image, rest) = (i / (c * area), i % (c * area));
-                    image * c * area + (rest % area) * c + rest / area
-                };
-                let moved = (0..floats.len()).map(|i| floats[at(i)]).collect();
-                ([&[*n, *c], spatial].concat(), moved)
-            }
-            (_, shape) => (shape.to_vec(), floats),
+        // the spatial shape whose channels-last order the bytes have, if they have one
+        let order = match stored.layout {
+            Layout::Logical => None,
+            Layout::ChannelsLast => Some(tensor.shape()),
+            Layout::FlatChannelsLast(origin) => self.channels_last_shape(origin),
+        };
+        let Some([n, spatial @ .., c]) = order else {
+            return Ok(Tensor::new(tensor.shape().to_vec(), floats).ok());
+        };
+        let area: usize = spatial.iter().product();
+        let at = |i: usize| {
+            let (image, rest) = (i / (c * area), i % (c * area));
+            image * c * area + (rest % area) * c + rest / area
+        };
+        let floats = (0..floats.len()).map(|i| floats[at(i)]).collect();
+        let shape = match stored.layout {
+            Layout::FlatChannelsLast(_) => tensor.shape().to_vec(),
+            _ => [&[*n, *c], spatial].concat(),
         };
         Ok(Tensor::new(shape, floats).ok())
+    }
+
+    fn channels_last_shape(&self, value: ValueId) -> Option<&[usize]> {
+        let forms = self.values.get(&value)?;
+        let stored = forms
+            .iter()
+            .find(|stored| stored.layout == Layout::ChannelsLast)?;
+        self.plan
+            .tensor(stored.tensor)
+            .map(qconfig_runtime::Tensor::shape)
     }
 }

@@ -1,0 +1,24 @@
+//! The kernels that join quantized patterns to floats and to each other; they belong to no backend.
+
+use qconfig_core::{Kernel, KernelFamily};
+
+use crate::{Dequantize, Quantize, Requantize, Reshape, ToChannelsFirst, ToChannelsLast};
+
+/// Every one of them.
+pub const GLUE: &[&Kernel] = &[
+    Quantize::KERNEL,
+    Dequantize::KERNEL,
+    Requantize::KERNEL,
+    Reshape::KERNEL,
+    ToChannelsFirst::KERNEL,
+    ToChannelsLast::KERNEL,
+];
+
+/// The one of that name, for plans that are read from bytes.
+///
+/// ```
+/// assert!(qconfig_kernels::glue("quantize").is_some());
+/// ```
+pub fn glue(name: &str) -> Option<&'static Kernel> {
+    GLUE.iter().copied().find(|kernel| kernel.name == name)
+}
