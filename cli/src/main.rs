@@ -59,7 +59,9 @@ fn main() -> ExitCode {
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
-        let json = cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
+        let json = cause
+            .downcast_ref::<serde_json::Error>()
+            .and_then(serde_json::Error::io_error_kind);
         io.or(json) == Some(io::ErrorKind::BrokenPipe)
     })
 }
@@ -83,8 +85,15 @@ fn run(command: &Command) -> anyhow::Result<()> {
 }
 
 fn find(name: &str) -> anyhow::Result<&'static BackendConfig> {
-    backends::ALL.iter().copied().find(|backend| backend.name == name).ok_or_else(|| {
-        let known: Vec<_> = backends::ALL.iter().map(|backend| backend.name).collect();
-        anyhow::anyhow!("no backend is called `{name}`; there are: {}", known.join(", "))
-    })
+    backends::ALL
+        .iter()
+        .copied()
+        .find(|backend| backend.name == name)
+        .ok_or_else(|| {
+            let known: Vec<_> = backends::ALL.iter().map(|backend| backend.name).collect();
+            anyhow::anyhow!(
+                "no backend is called `{name}`; there are: {}",
+                known.join(", ")
+            )
+        })
 }

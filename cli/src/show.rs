@@ -6,7 +6,10 @@ use qconfig::{BackendConfig, BackendPatternConfig, DTypeConfig, DTypeWithConstra
 
 fn new(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
+    table
+        .load_preset(UTF8_FULL_CONDENSED)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(header);
     table
 }
 
@@ -28,7 +31,15 @@ pub(crate) fn list(backends: &[&BackendConfig]) -> Table {
 
 /// One row a pattern and dtype config.
 pub(crate) fn table(backend: &BackendConfig) -> Table {
-    let mut table = new(&["pattern", "dtype config", "input", "output", "weight", "bias", "kernel"]);
+    let mut table = new(&[
+        "pattern",
+        "dtype config",
+        "input",
+        "output",
+        "weight",
+        "bias",
+        "kernel",
+    ]);
     for config in backend.configs {
         for (at, dtypes) in config.dtype_configs.iter().enumerate() {
             table.add_row(row(backend, config, at, dtypes));
@@ -37,16 +48,32 @@ pub(crate) fn table(backend: &BackendConfig) -> Table {
     table
 }
 
-fn row(backend: &BackendConfig, config: &BackendPatternConfig, at: usize, dtypes: &DTypeConfig) -> Vec<String> {
+fn row(
+    backend: &BackendConfig,
+    config: &BackendPatternConfig,
+    at: usize,
+    dtypes: &DTypeConfig,
+) -> Vec<String> {
     let side = |side: &Option<DTypeWithConstraints>| side.as_ref().map(bounds).unwrap_or_default();
     vec![
-        if at == 0 { config.pattern.to_string() } else { String::new() },
-        format!("{}{}", dtypes.name, if dtypes.is_dynamic { " (dynamic)" } else { "" }),
+        if at == 0 {
+            config.pattern.to_string()
+        } else {
+            String::new()
+        },
+        format!(
+            "{}{}",
+            dtypes.name,
+            if dtypes.is_dynamic { " (dynamic)" } else { "" }
+        ),
         side(&dtypes.input),
         side(&dtypes.output),
         side(&dtypes.weight),
         dtypes.bias.map(|bias| bias.to_string()).unwrap_or_default(),
-        backend.kernel(config, at).map_or("none", |kernel| kernel.name).to_string(),
+        backend
+            .kernel(config, at)
+            .map_or("none", |kernel| kernel.name)
+            .to_string(),
     ]
 }
 
@@ -73,5 +100,9 @@ fn bounds(dtype: &DTypeWithConstraints) -> String {
 
 fn power_of_two(scale: f64) -> String {
     let exponent = scale.log2();
-    if exponent.fract() == 0.0 && exponent < 0.0 { format!("2^{exponent}") } else { scale.to_string() }
+    if exponent.fract() == 0.0 && exponent < 0.0 {
+        format!("2^{exponent}")
+    } else {
+        scale.to_string()
+    }
 }
