@@ -56,7 +56,9 @@ pub(crate) fn requantize(acc: i32, scale: f32, zero_point: u8, low: u8, high: u8
     rounded
         .saturating_add(zero_point)
         .clamp(0, 255)
-        .clamp(i32::from(low), i32::from(high)) as u8
+        // not `clamp`, which panics where a damaged blob has the bounds crossed
+        .max(i32::from(low))
+        .min(i32::from(high)) as u8
 }
 
 /// The largest result worth converting.
