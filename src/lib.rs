@@ -22,7 +22,7 @@
 //!
 //! // a graph loaded at run time asks the table
 //! let linear = MINE.find(&[<nn::Linear as qconfig::Spelled>::SPELLING]).unwrap();
-//! assert!(linear.verdict(&QConfig::QNNPACK).is_supported());
+//! assert!(MINE.verdict(linear, &QConfig::QNNPACK).is_supported());
 //!
 //! // a model known at compile time asks the types: a missing pair does not compile
 //! let kernel = <mine::Backend as Dispatch<nn::Linear, mine::cfg::weighted>>::KERNEL;

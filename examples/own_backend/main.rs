@@ -86,7 +86,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // eight bits are more than this backend takes: the verdict says which rule, and where it stands
     let eight_bits = QConfig::QNNPACK;
     for config in TINY.configs.iter().take(1) {
-        for reason in config.verdict(&eight_bits).reasons {
+        for reason in TINY.verdict(config, &eight_bits).reasons {
             println!(
                 "\n`{}` under the QNNPACK qconfig stays float: {reason}",
                 config.pattern

@@ -194,7 +194,15 @@ impl ObserverSpec {
         if !self.computes() {
             return None;
         }
-        match self.dtype.quant_range() {
+        let range = match self.dtype {
+            // torch observes for plain integers too (`calculate_qmin_qmax`)
+            DType::uint8 => Some((0, 255)),
+            DType::int8 => Some((-128, 127)),
+            DType::int16 => Some((i16::MIN as i64, i16::MAX as i64)),
+            DType::int32 => Some((i32::MIN as i64, i32::MAX as i64)),
+            dtype => dtype.quant_range(),
+        };
+        match range {
             Some((min, max)) if self.reduce_range => Some((min.div_euclid(2), max.div_euclid(2))),
             range => range,
         }

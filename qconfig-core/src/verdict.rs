@@ -8,7 +8,7 @@ use core::fmt;
 
 use crate::constraint::{DTypeWithConstraints, Origin};
 use crate::operator::SpellingKind;
-use crate::pattern::BackendPatternConfig;
+use crate::pattern::{BackendConfig, BackendPatternConfig};
 use crate::qconfig::{ObserverKind, ObserverSpec, QConfig};
 use crate::{DType, DTypeConfig};
 
@@ -298,13 +298,15 @@ fn reason(config: &DTypeConfig, qconfig: &QConfig, weight: bool, bias: bool) -> 
     None
 }
 
-impl BackendPatternConfig {
-    /// Which dtype config of this pattern applies under a qconfig, with the reasons against the others.
+impl BackendConfig {
+    /// Which dtype config of a pattern applies under a qconfig, with the reasons against the others:
+    /// PyTorch's decision.
     ///
-    /// Weight and bias count only where they are arguments of the node (functional spellings), as in
-    /// PyTorch, which does not look at a module's; [`BackendPatternConfig::strict_verdict`] does.
-    pub fn verdict(&self, qconfig: &QConfig) -> Verdict {
-        let functional = self.pattern.head().is_some_and(|head| {
+    /// Weight and bias count only where they are arguments of the pattern's first operator, which
+    /// PyTorch reads from what the backend says of that operator alone. It does not look at a module's;
+    /// [`BackendPatternConfig::strict_verdict`] does.
+    pub fn verdict(&self, config: &BackendPatternConfig, qconfig: &QConfig) -> Verdict {
+        let head = config.pattern.head().filter(|head| {
             matches!(
                 head.kind,
                 SpellingKind::Functional
@@ -313,18 +315,17 @@ impl BackendPatternConfig {
                     | SpellingKind::Method
             )
         });
-        let argument = |name| {
-            functional
-                && self
-                    .input_type_to_index
-                    .iter()
-                    .any(|(found, _)| *found == name)
-        };
-        self.first(qconfig, argument("weight"), argument("bias"))
+        let arguments = head
+            .and_then(|head| self.find(&[head]))
+            .map_or(&[][..], |alone| alone.input_type_to_index);
+        let argument = |name| arguments.iter().any(|(found, _)| *found == name);
+        config.first(qconfig, argument("weight"), argument("bias"))
     }
+}
 
-    /// As [`BackendPatternConfig::verdict`], but weight and bias are always held against the dtype
-    /// config: what a kernel needs to be sure of.
+impl BackendPatternConfig {
+    /// As [`BackendConfig::verdict`], but weight and bias are always held against the dtype config:
+    /// what a kernel needs to be sure of.
     pub fn strict_verdict(&self, qconfig: &QConfig) -> Verdict {
         self.first(qconfig, true, true)
     }

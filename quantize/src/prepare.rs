@@ -154,7 +154,8 @@ fn decide(
         let Some(node) = merge(graph, &chain, config.fuser) else {
             continue;
         };
-        let verdict = config.verdict(&qconfig);
+        // the kernel relies on the weight's bounds too, which PyTorch does not look at for modules
+        let verdict = config.strict_verdict(&qconfig);
         let Some(dtype_config) = verdict.dtype_config else {
             return Decision::Float(FloatReason::NoDTypeConfig(verdict.reasons));
         };
