@@ -1,0 +1,13 @@
+//! Whole networks, and what happens to bad input on the way.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub,
+    reason = "tests fail by panicking"
+)]
+
+mod bad_input;
+mod bad_json;
+mod digits_torch;

@@ -1,0 +1,32 @@
+use qconfig_core::KernelFamily;
+use qconfig_core::kernel::{NodeOp, NodeSpec};
+use qconfig_kernels::Q8Linear;
+use qconfig_tests::harness;
+
+use crate::node::{Weight, dtype, quantized, relu};
+
+fn linear(name: &str) {
+    harness::family(name, 200, |case, tally| {
+        let (x, y, weight) = (case.stored("x"), case.stored("y"), Weight::of(case));
+        let node = NodeSpec {
+            op: NodeOp::Linear,
+            activation: relu(case),
+            inputs: &[quantized(dtype(name), &x.shape, case.qparams("x"))],
+            output: quantized(dtype(name), &y.shape, case.qparams("y")),
+            weight: Some(weight.spec()),
+            bias: weight.bias(),
+            reduce_range: false,
+        };
+        tally.check(case, Q8Linear::KERNEL, &node, &[&x.data], &y.data);
+    });
+}
+
+#[test]
+fn quint8() {
+    linear("linear_quint8");
+}
+
+#[test]
+fn qint8() {
+    linear("linear_qint8");
+}

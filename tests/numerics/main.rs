@@ -1,0 +1,23 @@
+//! The same values as torch 2.8.0, to the bit, on every instruction set that this machine has and
+//! however the work is cut.
+//!
+//! One exception: `linear_dynamic_fp16` is compared within a tolerance where FBGEMM adds partial
+//! sums; see its module.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub,
+    reason = "tests fail by panicking"
+)]
+
+mod activation;
+mod add;
+mod conv;
+mod convert;
+mod linear;
+mod linear_dynamic;
+mod node;
+mod observers;
+mod pool;
