@@ -3,7 +3,10 @@
 //!
 //! Each is called from a `const _: () = ..` whose span is the word that is wrong; `#[track_caller]`
 //! puts the error there.
-#![allow(clippy::panic, reason = "a panic in a constant is how it stops the compiler")]
+#![allow(
+    clippy::panic,
+    reason = "a panic in a constant is how it stops the compiler"
+)]
 
 use crate::operator::Spelling;
 use crate::{DType, DTypeConfig, DTypeWithConstraints, Kernel, PatternProblem, chain_problem};
