@@ -112,7 +112,7 @@ fn random(rng: &mut Rng) -> Case {
 #[test]
 fn add_equals_its_formula() {
     report();
-    for seed in 0..2_500 {
+    for seed in 0..cases(2_500) {
         let rng = &mut Rng::new(seed);
         let case = random(rng);
         let len = if rng.chance(20) {
@@ -130,7 +130,7 @@ fn add_equals_its_formula() {
 fn add_is_exact_on_all_pairs() {
     let a: Vec<u8> = (0..=255u8).flat_map(|a| [a; 256]).collect();
     let b: Vec<u8> = (0..=255u8).collect::<Vec<u8>>().repeat(256);
-    for seed in 0..24 {
+    for seed in 0..cases(24) {
         let rng = &mut Rng::new(seed);
         let case = random(rng);
         run(&case, a.clone(), b.clone(), rng);
@@ -231,7 +231,7 @@ fn nodes_that_do_not_fit_are_refused() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 30, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(30) as u32, ..ProptestConfig::default() })]
 
     #[test]
     fn damaged_blobs_are_errors(seed: u64) {

@@ -207,7 +207,7 @@ impl Case {
 #[test]
 fn depthwise_equals_its_formula() {
     report();
-    for seed in 0..CASES {
+    for seed in 0..cases(CASES) {
         let rng = &mut Rng::new(seed);
         let case = random(rng);
         let input = rng.bytes(case.input.iter().product());
@@ -311,7 +311,7 @@ fn nodes_that_do_not_fit_are_refused() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(40) as u32, ..ProptestConfig::default() })]
 
     #[test]
     fn damaged_blobs_are_errors(seed: u64) {

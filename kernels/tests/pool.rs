@@ -156,7 +156,7 @@ impl Case {
 #[test]
 fn max_pool_equals_its_definition() {
     report();
-    for seed in 0..CASES {
+    for seed in 0..cases(CASES) {
         let rng = &mut Rng::new(seed);
         let mut case = random(rng, true);
         case.to = case.from;
@@ -184,7 +184,7 @@ fn max_pool_equals_its_definition() {
 
 #[test]
 fn average_pool_equals_its_definition() {
-    for seed in 0..CASES {
+    for seed in 0..cases(CASES) {
         let rng = &mut Rng::new(seed);
         let case = random(rng, false);
         let window = case.window;
@@ -210,7 +210,7 @@ fn average_pool_equals_its_definition() {
 
 #[test]
 fn global_average_pool_equals_its_definition() {
-    for seed in 0..CASES {
+    for seed in 0..cases(CASES) {
         let rng = &mut Rng::new(seed);
         let mut case = random(rng, false);
         let [n, .., c] = case.input;
@@ -347,7 +347,7 @@ fn nodes_that_do_not_fit_are_refused() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 30, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(30) as u32, ..ProptestConfig::default() })]
 
     #[test]
     fn damaged_blobs_are_errors(seed: u64) {

@@ -7,7 +7,7 @@ use qconfig_core::kernel::{
 use qconfig_core::{DType, Isa, KernelFamily};
 use qconfig_kernels::{F16LinearDynamic, Q8LinearDynamic};
 
-use crate::{Random, pack, run};
+use crate::{Random, cases, pack, run};
 
 #[derive(Debug)]
 enum Weight {
@@ -240,7 +240,7 @@ fn check(case: &Case, shift: usize) {
 #[test]
 fn dynamic_linear_is_the_formula_on_every_instruction_set() {
     let mut random = Random(11);
-    for _ in 0..1500 {
+    for _ in 0..cases(1500) {
         let case = case(&mut random, false);
         check(&case, random.below(4));
     }
@@ -249,7 +249,7 @@ fn dynamic_linear_is_the_formula_on_every_instruction_set() {
 #[test]
 fn half_linear_is_the_formula_on_every_instruction_set() {
     let mut random = Random(12);
-    for _ in 0..1500 {
+    for _ in 0..cases(1500) {
         let case = case(&mut random, true);
         check(&case, random.below(4));
     }
@@ -286,7 +286,7 @@ fn weights_that_are_not_finite_are_refused() {
 #[test]
 fn damaged_blobs_are_errors_or_harmless() {
     let mut random = Random(15);
-    for round in 0..400 {
+    for round in 0..cases(400) {
         let case = case(&mut random, round % 2 == 0);
         let (mut blob, scratch) = case
             .with(|node| pack(case.kernel(), node))

@@ -7,6 +7,13 @@ mod quantized;
 use qconfig_core::kernel::{BlobError, Call, Kernel, NodeSpec, Refusal};
 use qconfig_core::{Isa, IsaLevel};
 
+/// So many cases, or fewer where `QCONFIG_CASES` says so (under an emulator).
+fn cases(all: usize) -> usize {
+    let most = std::env::var("QCONFIG_CASES").ok();
+    most.and_then(|most| most.parse().ok())
+        .map_or(all, |most: usize| most.min(all))
+}
+
 /// A small generator of the same numbers every time (splitmix64).
 struct Random(u64);
 

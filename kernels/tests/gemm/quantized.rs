@@ -7,7 +7,7 @@ use qconfig_core::kernel::{
 use qconfig_core::{DType, Isa, KernelFamily};
 use qconfig_kernels::{Q8Conv, Q8Linear};
 
-use crate::{Random, pack, run};
+use crate::{Random, cases, pack, run};
 
 /// A node and its input, owned.
 #[derive(Clone, Debug)]
@@ -366,7 +366,7 @@ fn check(case: &Case, random: &mut Random) {
 #[test]
 fn linear_is_the_formula_on_every_instruction_set() {
     let mut random = Random(1);
-    for _ in 0..1500 {
+    for _ in 0..cases(1500) {
         let case = linear(&mut random);
         check(&case, &mut random);
     }
@@ -375,7 +375,7 @@ fn linear_is_the_formula_on_every_instruction_set() {
 #[test]
 fn conv_is_the_formula_on_every_instruction_set() {
     let mut random = Random(2);
-    for _ in 0..1200 {
+    for _ in 0..cases(1200) {
         let case = conv(&mut random);
         check(&case, &mut random);
     }
@@ -384,7 +384,7 @@ fn conv_is_the_formula_on_every_instruction_set() {
 #[test]
 fn any_split_gives_the_same_bytes() {
     let mut random = Random(3);
-    for round in 0..120 {
+    for round in 0..cases(120) {
         let mut case = if round % 2 == 0 {
             linear(&mut random)
         } else {
@@ -475,7 +475,7 @@ fn an_empty_batch_has_no_units() {
 #[test]
 fn damaged_blobs_are_errors_or_harmless() {
     let mut random = Random(7);
-    for round in 0..400 {
+    for round in 0..cases(400) {
         let case = if round % 2 == 0 {
             linear(&mut random)
         } else {
@@ -507,7 +507,7 @@ fn damaged_blobs_are_errors_or_harmless() {
 #[test]
 fn wrong_lengths_are_errors() {
     let mut random = Random(8);
-    for _ in 0..50 {
+    for _ in 0..cases(50) {
         let case = linear(&mut random);
         let kernel = case.kernel();
         let (blob, scratch) = case.pack();

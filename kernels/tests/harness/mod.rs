@@ -9,6 +9,13 @@ use qconfig_core::kernel::{
 };
 use qconfig_core::{DType, Isa, IsaLevel};
 
+/// So many cases, or fewer where `QCONFIG_CASES` says so (under an emulator).
+pub(crate) fn cases(all: u64) -> u64 {
+    let most = std::env::var("QCONFIG_CASES").ok();
+    most.and_then(|most| most.parse().ok())
+        .map_or(all, |most: u64| most.min(all))
+}
+
 /// xorshift64*: fast, and the same numbers everywhere.
 pub(crate) struct Rng(u64);
 
