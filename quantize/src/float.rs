@@ -1,6 +1,7 @@
 //! Runs a graph in float: what calibration watches and what quantized results are compared with.
 
-use ndarray::ArrayView2;
+use ndarray::linalg::general_mat_mul;
+use ndarray::{ArrayView2, ArrayViewMut2};
 use qconfig_core::kernel::Activation;
 
 use crate::graph::{BatchNorm, Conv, Graph, Linear, Node, NodeId, Op, Pool, ValueId};
@@ -247,20 +248,22 @@ fn normalize(bn: &BatchNorm, x: &Tensor) -> Tensor {
     out
 }
 
-/// `a[m, k] b[k, n]`, or `a[m, k] b[n, k]^T` where `transposed`.
+/// `a[m, k] b[k, n]`, or `a[m, k] b[n, k]^T` where `transposed`, row-major.
 fn product(a: &[f32], b: &[f32], (m, k, n): (usize, usize, usize), transposed: bool) -> Vec<f32> {
+    let mut c = vec![0.0; m * n];
     let b = if transposed {
-        ArrayView2::from_shape((n, k), b)
+        ArrayView2::from_shape((n, k), b).map(ArrayView2::reversed_axes)
     } else {
         ArrayView2::from_shape((k, n), b)
     };
-    let (Ok(a), Ok(b)) = (ArrayView2::from_shape((m, k), a), b) else {
+    let to = ArrayViewMut2::from_shape((m, n), &mut c);
+    let (Ok(a), Ok(b), Ok(mut to)) = (ArrayView2::from_shape((m, k), a), b, to) else {
         // shapes were checked when the graph was built
         debug_assert!(false, "operands of a product do not fit");
-        return vec![0.0; m * n];
+        return c;
     };
-    let c = if transposed { a.dot(&b.t()) } else { a.dot(&b) };
-    c.into_raw_vec_and_offset().0
+    general_mat_mul(1.0, &a, &b, 0.0, &mut to);
+    c
 }
 
 fn multiply(linear: &Linear, weight: &Tensor, x: &Tensor, shape: &[usize]) -> Tensor {
