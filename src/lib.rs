@@ -93,3 +93,8 @@ macro_rules! backend_config {
         }
     };
 }
+
+/// The README's code compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
