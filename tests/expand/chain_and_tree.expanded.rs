@@ -134,7 +134,8 @@ mod shapes {
     pub struct Backend;
     ///The dtype configs, each as a type; `CONFIG` is its value.
     pub mod cfg {
-        ///`input quint8 | output quint8 | weight qint8 | bias float32`
+        /**
+`input quint8 | output quint8 | weight qint8 | bias float32`*/
         pub struct w;
     }
 }

@@ -39,9 +39,9 @@ pub static COND: qconfig::__private::BackendConfig = {
     ];
     const DTYPE_CONFIGS_1: &[__q::DTypeConfig] = &[cond::cfg::a::CONFIG];
     const AT_0: u8 = 0;
-    #[cfg(any(all(feature = "fast"), all(feature = "fast")))]
+    #[cfg(any(all(feature = "fast")))]
     const PRESENT_0: u8 = 1;
-    #[cfg(not(any(all(feature = "fast"), all(feature = "fast"))))]
+    #[cfg(not(any(all(feature = "fast"))))]
     const PRESENT_0: u8 = 0;
     const AT_1: u8 = AT_0 + PRESENT_0;
     const PRESENT_1: u8 = 1;
@@ -97,7 +97,7 @@ pub static COND: qconfig::__private::BackendConfig = {
         PATTERNS,
     );
     static KERNELS: &[&__q::Kernel] = &[
-        #[cfg(any(all(feature = "fast"), all(feature = "fast")))]
+        #[cfg(any(all(feature = "fast")))]
         cond::Backend::KERNEL_0,
         cond::Backend::KERNEL_1,
         #[cfg(any(all(feature = "mul")))]
@@ -131,9 +131,11 @@ pub mod cond {
     pub struct Backend;
     ///The dtype configs, each as a type; `CONFIG` is its value.
     pub mod cfg {
-        ///`input quint8 | output quint8`
+        /**
+`input quint8 | output quint8`*/
         pub struct a;
-        ///`input qint8 | output qint8`
+        /**
+`input qint8 | output qint8`*/
         #[cfg(feature = "signed")]
         pub struct b;
     }
@@ -211,7 +213,7 @@ const _: () = {
         };
     }
     impl cond::Backend {
-        #[cfg(any(all(feature = "fast"), all(feature = "fast")))]
+        #[cfg(any(all(feature = "fast")))]
         #[doc(hidden)]
         pub const KERNEL_0: &'static __q::Kernel = <crate::Fast as __q::KernelFamily>::KERNEL;
         #[doc(hidden)]

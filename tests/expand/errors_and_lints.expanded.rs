@@ -82,9 +82,11 @@ pub mod broken {
     pub struct Backend;
     ///The dtype configs, each as a type; `CONFIG` is its value.
     pub mod cfg {
-        ///`input quint8 | output quint8`
+        /**
+`input quint8 | output quint8`*/
         pub struct a;
-        ///`input quint8`
+        /**
+`input quint8`*/
         pub struct w;
     }
 }

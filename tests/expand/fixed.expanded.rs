@@ -100,9 +100,11 @@ pub(crate) mod fixed {
     pub struct Backend;
     ///The dtype configs, each as a type; `CONFIG` is its value.
     pub mod cfg {
-        ///`input quint8 | output quint8`
+        /**
+`input quint8 | output quint8`*/
         pub struct q;
-        ///`input qint8, scale >= crate::MIN_SCALE | output qint8, scale >= crate::MIN_SCALE`
+        /**
+`input qint8, scale >= crate::MIN_SCALE | output qint8, scale >= crate::MIN_SCALE`*/
         pub struct s;
     }
 }

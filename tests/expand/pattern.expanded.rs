@@ -73,7 +73,8 @@ pub mod one {
     ///The dtype configs, each as a type; `CONFIG` is its value.
     pub mod cfg {
         /// Seven bits.
-        ///`input quint8, 0..=127 | output quint8, 0..=127`
+        /**
+`input quint8, 0..=127 | output quint8, 0..=127`*/
         pub struct plain;
     }
 }

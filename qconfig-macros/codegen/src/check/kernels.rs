@@ -24,7 +24,7 @@ impl Families {
             let conditions = &mut self.all[*at].conditions;
             if cfgs.is_empty() {
                 conditions.clear();
-            } else if !conditions.is_empty() {
+            } else if !conditions.is_empty() && !conditions.iter().any(|said| same(said, &cfgs)) {
                 conditions.push(cfgs);
             }
             return *at;
@@ -38,6 +38,12 @@ impl Families {
         self.by_text.insert(text, at);
         at
     }
+}
+
+/// Whether two lists of `cfg`s say the same in the same words.
+fn same(a: &[Attribute], b: &[Attribute]) -> bool {
+    let text = |cfgs: &[Attribute]| quote::quote!(#(#cfgs)*).to_string();
+    text(a) == text(b)
 }
 
 /// A `kernel` clause of a statement.

@@ -43,5 +43,5 @@ pub(super) fn family(path: &str) -> &str {
 
 /// The line on a dtype config.
 pub(super) fn config(config: &ConfigModel) -> String {
-    format!("`{}`", config.readable())
+    format!("\n`{}`", config.readable())
 }
