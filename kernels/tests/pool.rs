@@ -358,9 +358,9 @@ proptest! {
         let inputs = [tensor(case.dtype, &case.input, Some(case.from))];
         let same = tensor(case.dtype, &case.output, Some(case.from));
         let spec = node(NodeOp::MaxPool { window }, Activation::Relu, &inputs, same);
-        attack_all(Q8MaxPool::KERNEL, &spec, &[bytes.clone()], rng);
+        attack_all(Q8MaxPool::KERNEL, &spec, std::slice::from_ref(&bytes), rng);
         let op = NodeOp::AvgPool { window, count_include_pad: rng.chance(2), divisor_override: None };
-        attack_all(Q8AvgPool::KERNEL, &node(op, Activation::None, &inputs, same), &[bytes.clone()], rng);
+        attack_all(Q8AvgPool::KERNEL, &node(op, Activation::None, &inputs, same), std::slice::from_ref(&bytes), rng);
         let [n, .., c] = case.input;
         let shape = [n, 1, 1, c];
         let one = tensor(case.dtype, &shape, Some(case.to));

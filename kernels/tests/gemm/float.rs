@@ -240,7 +240,7 @@ fn check(case: &Case, shift: usize) {
 #[test]
 fn dynamic_linear_is_the_formula_on_every_instruction_set() {
     let mut random = Random(11);
-    for _ in 0..cases(1500) {
+    for _ in 0..cases(2000) {
         let case = case(&mut random, false);
         check(&case, random.below(4));
     }
@@ -249,7 +249,7 @@ fn dynamic_linear_is_the_formula_on_every_instruction_set() {
 #[test]
 fn half_linear_is_the_formula_on_every_instruction_set() {
     let mut random = Random(12);
-    for _ in 0..cases(1500) {
+    for _ in 0..cases(2000) {
         let case = case(&mut random, true);
         check(&case, random.below(4));
     }

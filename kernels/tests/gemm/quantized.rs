@@ -366,7 +366,7 @@ fn check(case: &Case, random: &mut Random) {
 #[test]
 fn linear_is_the_formula_on_every_instruction_set() {
     let mut random = Random(1);
-    for _ in 0..cases(1500) {
+    for _ in 0..cases(2000) {
         let case = linear(&mut random);
         check(&case, &mut random);
     }
@@ -375,7 +375,7 @@ fn linear_is_the_formula_on_every_instruction_set() {
 #[test]
 fn conv_is_the_formula_on_every_instruction_set() {
     let mut random = Random(2);
-    for _ in 0..cases(1200) {
+    for _ in 0..cases(2000) {
         let case = conv(&mut random);
         check(&case, &mut random);
     }
