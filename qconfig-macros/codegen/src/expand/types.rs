@@ -4,7 +4,7 @@ use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::Attribute;
 
-use super::{Names, all, allow, cfgs, docs, ops, option, origin};
+use super::{Names, all, allow, at_span, cfgs, docs, ops, option, origin};
 use crate::ast::{Scale, ScaleValue};
 use crate::model::{ConfigModel, DTypeModel, Model};
 
@@ -163,16 +163,22 @@ fn config_value(config: &ConfigModel) -> TokenStream {
         quote!(..__q::DTypeConfig::new(#name, #float, #float))
     });
     let origin = origin(config.ident.span());
-    quote! {
-        __q::DTypeConfig {
-            name: #name,
-            #(#fields)*
-            is_dynamic: #dynamic,
-            origin: #origin,
-            #(#unknown)*
-            #rest
-        }
+    let fields = quote! {
+        name: #name,
+        #(#fields)*
+        is_dynamic: #dynamic,
+        origin: #origin,
+        #(#unknown)*
+        #rest
+    };
+    if misspelt {
+        // rustc proposes fields only for a literal that is the user's own
+        let at = config.ident.span();
+        let ty = at_span(quote!(__q::DTypeConfig), at);
+        let fields = quote_spanned!(at=> { #fields });
+        return quote!(#ty #fields);
     }
+    quote!(__q::DTypeConfig { #fields })
 }
 
 /// `__q::DType::qint8`, the user's word where the macro does not know it.
