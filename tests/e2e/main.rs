@@ -10,4 +10,8 @@
 
 mod bad_input;
 mod bad_json;
+mod decisions;
+mod digits_observers;
+mod digits_plan;
 mod digits_torch;
+mod flow;

@@ -74,7 +74,9 @@ impl Histogram {
         let (min, max) = self.range?;
         let bins = self.bins.len();
         let bin_width = (max - min) / bins as f32;
-        let total = f64::from(self.bins.iter().sum::<f32>());
+        // torch sums in pairs, which is as good as exact: one f32 after the other drifts by whole counts
+        let exact: f64 = self.bins.iter().map(|n| f64::from(*n)).sum();
+        let total = f64::from(exact as f32);
         let mut sums = Vec::with_capacity(bins);
         let mut sum = 0.0f64;
         for n in &self.bins {
