@@ -1,0 +1,268 @@
+//! Lower: the dispatch table gives each quantized node its kernel; the result is a [`Plan`].
+
+mod form;
+mod op;
+mod read;
+mod weight;
+
+use std::collections::BTreeMap;
+
+use qconfig_core::DType;
+use qconfig_core::kernel::QParams;
+use qconfig_runtime::{BuildError, Plan, PlanBuilder, StepInfo, TensorId};
+
+use self::form::{Layout, Stored, is_flat};
+use self::weight::Packed;
+use crate::convert::{ReferenceModel, float_weight};
+use crate::graph::{Node, NodeId, Op, ValueId};
+use crate::prepare::{Decision, FloatReason, Quantized};
+
+/// A plan, and where it keeps each value of the graph it came from.
+#[derive(Debug)]
+pub struct Lowered {
+    /// What runs.
+    pub plan: Plan<'static>,
+    values: BTreeMap<ValueId, Vec<Stored>>,
+}
+
+/// A model cannot be lowered.
+#[derive(Clone, PartialEq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LowerError {
+    /// A node stays float, and plans have no float operators.
+    #[error("node `{node}` ({pattern}) stays float: {reason}")]
+    Float {
+        /// The node.
+        node: String,
+        /// Its operator.
+        pattern: String,
+        /// Why.
+        reason: FloatReason,
+    },
+    /// The spec binds no kernel to the pair.
+    #[error(
+        "node `{node}`: backend `{backend}` has no kernel for `{pattern}` with dtype config `{dtype_config}` ({file}:{line} says `kernel none`)"
+    )]
+    NoKernel {
+        /// The node.
+        node: String,
+        /// The backend.
+        backend: &'static str,
+        /// The pattern.
+        pattern: String,
+        /// The dtype config.
+        dtype_config: &'static str,
+        /// The file of the pattern.
+        file: &'static str,
+        /// The line of the pattern.
+        line: u32,
+    },
+    /// A value has no parameters for a dtype: it was not observed.
+    #[error("value `{value}` has no parameters for {dtype}; calibrate the model as it is lowered")]
+    NotObserved {
+        /// The value.
+        value: String,
+        /// The dtype.
+        dtype: DType,
+    },
+    /// A kernel or the plan refuses.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+}
+
+/// Binds kernels, packs weights and plans memory.
+///
+/// # Errors
+/// [`LowerError`] where a node stays float, has no kernel, or a kernel refuses it.
+pub fn lower(model: &ReferenceModel) -> Result<Lowered, LowerError> {
+    let mut lowering = Lowering {
+        model,
+        builder: PlanBuilder::new(),
+        values: BTreeMap::new(),
+    };
+    for id in &model.graph.inputs {
+        let value = &model.graph.values[id.0];
+        let tensor = lowering.tensor(&value.name, DType::float32, None, &value.shape)?;
+        lowering.builder.input(tensor)?;
+        lowering.keep(
+            *id,
+            Stored {
+                tensor,
+                dtype: DType::float32,
+                qparams: None,
+                layout: Layout::Logical,
+            },
+        );
+    }
+    for (at, (node, decision)) in model.graph.nodes.iter().zip(&model.decisions).enumerate() {
+        match decision {
+            Decision::Float(reason) => {
+                return Err(LowerError::Float {
+                    node: node.name.clone(),
+                    pattern: node.spelling.dsl.into(),
+                    reason: reason.clone(),
+                });
+            }
+            Decision::Quantized(quantized) => lowering.node(NodeId(at), node, quantized)?,
+        }
+    }
+    for id in &model.graph.outputs {
+        let tensor = lowering.form(*id, DType::float32, None, Layout::Logical)?;
+        lowering.builder.output(tensor)?;
+    }
+    Ok(Lowered {
+        plan: lowering.builder.finish()?,
+        values: lowering.values,
+    })
+}
+
+struct Lowering<'m> {
+    model: &'m ReferenceModel,
+    builder: PlanBuilder,
+    values: BTreeMap<ValueId, Vec<Stored>>,
+}
+
+impl Lowering<'_> {
+    /// Dtype and parameters of a value for one side of a dtype config.
+    fn typed(
+        &self,
+        id: ValueId,
+        wanted: Option<qconfig_core::DTypeWithConstraints>,
+        quantized: &Quantized,
+    ) -> Result<(DType, Option<QParams>), LowerError> {
+        let Some(wanted) = wanted.filter(|_| quantized.is_static()) else {
+            return Ok((DType::float32, None));
+        };
+        match self.model.qparams.get(&(id, wanted.dtype)) {
+            Some(qparams) => Ok((wanted.dtype, Some(*qparams))),
+            None => Err(LowerError::NotObserved {
+                value: self.model.graph.values[id.0].name.clone(),
+                dtype: wanted.dtype,
+            }),
+        }
+    }
+
+    fn node(&mut self, at: NodeId, node: &Node, quantized: &Quantized) -> Result<(), LowerError> {
+        let dtypes = quantized.dtypes();
+        let pattern = quantized.config.pattern.to_string();
+        let Some(kernel) = self
+            .model
+            .backend
+            .kernel(quantized.config, quantized.dtype_config)
+        else {
+            return Err(LowerError::NoKernel {
+                node: node.name.clone(),
+                backend: self.model.backend.name,
+                pattern,
+                dtype_config: dtypes.name,
+                file: quantized.config.origin.file,
+                line: quantized.config.origin.line,
+            });
+        };
+        if matches!(node.op, Op::Flatten { .. } | Op::Reshape(_) | Op::Identity) {
+            return self.reshape(node, quantized);
+        }
+        let layout = match node.op {
+            Op::Linear(_) => Layout::Logical,
+            _ => Layout::ChannelsLast,
+        };
+        let (inputs, flat) = self.operands(node, quantized, layout)?;
+        let weight = match (self.model.weights.get(&at), float_weight(node)) {
+            (Some(weight), _) => Some(Packed::of(weight, &node.op, flat.as_deref())),
+            (None, Some(weight)) => Some(Packed::of_float(weight, &node.op, flat.as_deref())),
+            (None, None) => None,
+        };
+        let (dtype, qparams) = self.typed(node.output, dtypes.output, quantized)?;
+        let out_layout = if is_flat(&self.model.graph.values[node.output.0].shape) {
+            Layout::Logical
+        } else {
+            layout
+        };
+        let shape = self.shape(node.output, out_layout);
+        let output = self.tensor(&node.name, dtype, qparams, &shape)?;
+        self.builder.step(StepInfo {
+            pattern: &pattern,
+            dtype_config: dtypes.name,
+            activation: op::own_activation(node),
+            weight: weight.as_ref().map(Packed::spec),
+            bias: op::bias(&node.op),
+            reduce_range: quantized.qconfig.activation.reduce_range,
+            ..StepInfo::new(&node.name, kernel, op::node_op(&node.op), &inputs, output)
+        })?;
+        self.keep(
+            node.output,
+            Stored {
+                tensor: output,
+                dtype,
+                qparams,
+                layout: out_layout,
+            },
+        );
+        Ok(())
+    }
+
+    /// The inputs of a node in the forms it wants; where a linear layer reads flattened features in
+    /// channels-last order, also the shape that was flattened, for its weight to follow.
+    fn operands(
+        &mut self,
+        node: &Node,
+        quantized: &Quantized,
+        layout: Layout,
+    ) -> Result<(Vec<TensorId>, Option<Vec<usize>>), LowerError> {
+        let (mut inputs, mut flat) = (Vec::new(), None);
+        for id in &node.inputs {
+            let (dtype, qparams) = self.typed(*id, quantized.dtypes().input, quantized)?;
+            let forms = self.values.get(id).into_iter().flatten();
+            let mut typed = forms.filter(|form| (form.dtype, form.qparams) == (dtype, qparams));
+            let flattened = typed.find_map(|form| match form.layout {
+                Layout::FlatChannelsLast(origin) if matches!(node.op, Op::Linear(_)) => {
+                    Some((form.tensor, origin))
+                }
+                _ => None,
+            });
+            match flattened {
+                Some((tensor, origin)) => {
+                    inputs.push(tensor);
+                    flat = Some(self.model.graph.values[origin.0].shape.clone());
+                }
+                None => inputs.push(self.form(*id, dtype, qparams, layout)?),
+            }
+        }
+        Ok((inputs, flat))
+    }
+
+    /// Another shape of the same bytes; a linear layer behind it takes its features channels last.
+    fn reshape(&mut self, node: &Node, quantized: &Quantized) -> Result<(), LowerError> {
+        let dtypes = quantized.dtypes();
+        let input = node.inputs[0];
+        let (dtype, qparams) = self.typed(input, dtypes.input, quantized)?;
+        let shape = self.model.graph.values[node.output.0].shape.clone();
+        let from_shape = self.model.graph.values[input.0].shape.clone();
+        let mut readers = self.model.graph.readers(node.output).peekable();
+        let linear = readers.peek().is_some()
+            && readers.all(|(_, reader)| matches!(reader.op, Op::Linear(_)));
+        let flat = !is_flat(&from_shape) && shape.len() == 2 && shape[0] == from_shape[0];
+        let permute = flat && linear && !self.model.graph.outputs.contains(&node.output);
+        let (from_layout, layout) = if permute {
+            (Layout::ChannelsLast, Layout::FlatChannelsLast(input))
+        } else if shape == from_shape && !is_flat(&shape) {
+            (Layout::ChannelsLast, Layout::ChannelsLast)
+        } else {
+            (Layout::Logical, Layout::Logical)
+        };
+        let from = self.form(input, dtype, qparams, from_layout)?;
+        let to_shape = self.shape(node.output, layout);
+        let to = self.tensor(&node.name, dtype, qparams, &to_shape)?;
+        self.builder.alias(from, to)?;
+        self.keep(
+            node.output,
+            Stored {
+                tensor: to,
+                dtype,
+                qparams,
+                layout,
+            },
+        );
+        Ok(())
+    }
+}

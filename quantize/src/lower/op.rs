@@ -1,0 +1,72 @@
+//! Operators as kernels know them.
+
+use qconfig_core::kernel::{Activation, NodeOp, Window};
+
+use crate::graph::{Node, Op, Pool};
+
+/// The activation a kernel applies: what is fused, or for a lone activation the node itself.
+pub(super) fn own_activation(node: &Node) -> Activation {
+    node.op.as_activation().unwrap_or(node.activation)
+}
+
+pub(super) fn bias(op: &Op) -> Option<&[f32]> {
+    match op {
+        Op::Conv(conv) => conv.bias.as_deref(),
+        Op::Linear(linear) => linear.bias.as_deref(),
+        _ => None,
+    }
+}
+
+pub(super) fn pair(values: &[usize], missing: usize) -> [usize; 2] {
+    match values {
+        [w] => [missing, *w],
+        [h, w, ..] => [*h, *w],
+        [] => [missing; 2],
+    }
+}
+
+fn window(kernel: &[usize], stride: &[usize], padding: &[usize], dilation: &[usize]) -> Window {
+    let [top, left] = pair(padding, 0);
+    Window {
+        kernel: pair(kernel, 1),
+        stride: pair(stride, 1),
+        padding: [top, left, top, left],
+        dilation: pair(dilation, 1),
+    }
+}
+
+fn pool_window(pool: &Pool) -> Window {
+    window(&pool.kernel, &pool.stride, &pool.padding, &pool.dilation)
+}
+
+pub(super) fn node_op(op: &Op) -> NodeOp {
+    match op {
+        Op::Conv(conv) => NodeOp::Conv {
+            window: window(
+                &conv.weight.shape()[2..],
+                &conv.stride,
+                &conv.padding,
+                &conv.dilation,
+            ),
+            groups: conv.groups,
+        },
+        Op::Linear(_) => NodeOp::Linear,
+        Op::Add => NodeOp::Add,
+        Op::MaxPool(pool) => NodeOp::MaxPool {
+            window: pool_window(pool),
+        },
+        Op::AvgPool {
+            pool,
+            count_include_pad,
+            divisor_override,
+        } => NodeOp::AvgPool {
+            window: pool_window(pool),
+            count_include_pad: *count_include_pad,
+            divisor_override: *divisor_override,
+        },
+        Op::GlobalAvgPool => NodeOp::GlobalAvgPool,
+        Op::Flatten { .. } | Op::Reshape(_) | Op::Identity => NodeOp::Reshape,
+        // no backend binds a kernel to a lone batch normalization yet, so it is never lowered
+        Op::Relu | Op::Clamp { .. } | Op::BatchNorm(_) => NodeOp::Clamp,
+    }
+}
