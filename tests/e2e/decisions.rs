@@ -6,8 +6,8 @@ use qconfig_backends::QNNPACK;
 use qconfig_core::operator::nn;
 use qconfig_core::{DType, ObserverSpec, QConfig, QConfigMapping, QScheme, Rule, Spelled};
 use qconfig_quantize::{
-    BatchNorm, CalibrateError, Conv, ConvertError, Decision, FloatReason, Graph, GraphBuilder, LowerError, Op,
-    PrepareError, Prepared, Tensor, calibrate, convert, fuse, lower, prepare,
+    BatchNorm, CalibrateError, Conv, ConvertError, Decision, FloatReason, Graph, GraphBuilder,
+    LowerError, Op, PrepareError, Prepared, Tensor, calibrate, convert, fuse, lower, prepare,
 };
 
 /// Three linear layers: `body.a`, `body.b`, `head`.
@@ -16,7 +16,11 @@ fn layers() -> Graph {
     let mut x = graph.input("x", &[1, 4]).unwrap();
     for name in ["body.a", "body.b", "head"] {
         let mut weight = Tensor::zeros(&[4, 4]);
-        weight.data_mut().iter_mut().enumerate().for_each(|(at, w)| *w = at as f32 / 8.0 - 1.0);
+        weight
+            .data_mut()
+            .iter_mut()
+            .enumerate()
+            .for_each(|(at, w)| *w = at as f32 / 8.0 - 1.0);
         x = graph.linear(name, x, weight, None).unwrap();
     }
     graph.finish(&[x]).unwrap()
@@ -29,7 +33,10 @@ fn prepared(graph: &Graph, mapping: &QConfigMapping) -> Prepared {
 /// A qconfig that can be told from others by its smallest scale.
 fn marked(eps: f64) -> Option<QConfig> {
     let activation = ObserverSpec::min_max(DType::quint8, QScheme::PerTensorAffine).eps(eps);
-    Some(QConfig { activation, ..QConfig::QNNPACK })
+    Some(QConfig {
+        activation,
+        ..QConfig::QNNPACK
+    })
 }
 
 /// The mark of each layer's qconfig.
@@ -50,10 +57,14 @@ fn rules_have_pytorchs_precedence() {
     let by_type = global.object_type(linear, marked(2.0));
     assert_eq!(marks(&by_type), [Some(2.0); 3]);
     // a regex matches from the beginning, as Python's `re.match`
-    let by_regex = by_type.module_name_regex("bod", marked(3.0)).module_name_regex(".*b$", marked(9.0));
+    let by_regex = by_type
+        .module_name_regex("bod", marked(3.0))
+        .module_name_regex(".*b$", marked(9.0));
     assert_eq!(marks(&by_regex), [Some(3.0), Some(3.0), Some(2.0)]);
     // a module's name holds for all below it, the longest wins
-    let by_name = by_regex.module_name("body", marked(4.0)).module_name("body.b", marked(5.0));
+    let by_name = by_regex
+        .module_name("body", marked(4.0))
+        .module_name("body.b", marked(5.0));
     assert_eq!(marks(&by_name), [Some(4.0), Some(5.0), Some(2.0)]);
     let by_order = by_name.module_name_object_type_order("body.a", linear, 0, None);
     assert_eq!(marks(&by_order), [None, Some(5.0), Some(2.0)]);
@@ -63,37 +74,58 @@ fn rules_have_pytorchs_precedence() {
 fn a_regex_that_does_not_compile_is_named() {
     let mapping = QConfigMapping::new().module_name_regex("(", marked(1.0));
     let error = prepare(&layers(), &QNNPACK, &mapping).unwrap_err();
-    assert!(matches!(&error, PrepareError::Regex { regex, .. } if regex == "("), "{error}");
+    assert!(
+        matches!(&error, PrepareError::Regex { regex, .. } if regex == "("),
+        "{error}"
+    );
 }
 
 fn lowered_error(graph: &Graph, mapping: &QConfigMapping, input: &Tensor) -> LowerError {
-    let calibrated = calibrate(&prepared(graph, mapping), [slice::from_ref(input)], |_| {}).unwrap();
+    let calibrated =
+        calibrate(&prepared(graph, mapping), [slice::from_ref(input)], |_| {}).unwrap();
     lower(&convert(&calibrated).unwrap()).unwrap_err()
 }
 
 #[test]
 fn a_node_that_stays_float_is_never_lowered_in_silence() {
-    let mapping = QConfigMapping::new().global(marked(1e-4)).module_name("head", None);
+    let mapping = QConfigMapping::new()
+        .global(marked(1e-4))
+        .module_name("head", None);
     let error = lowered_error(&layers(), &mapping, &Tensor::zeros(&[1, 4]));
-    let LowerError::Float { node, reason, .. } = &error else { panic!("{error}") };
+    let LowerError::Float { node, reason, .. } = &error else {
+        panic!("{error}")
+    };
     assert_eq!((node.as_str(), reason), ("head", &FloatReason::NoQConfig));
 }
 
 #[test]
 fn a_bound_that_is_missed_is_named_with_its_line() {
     // the symmetric config wants scales from 2^-12 and weights without -128
-    let qconfig = QConfig { weight: QConfig::QNNPACK.weight, ..QConfig::DEFAULT_SYMMETRIC_QNNPACK };
+    let qconfig = QConfig {
+        weight: QConfig::QNNPACK.weight,
+        ..QConfig::DEFAULT_SYMMETRIC_QNNPACK
+    };
     let prepared = prepared(&layers(), &QConfigMapping::new().global(Some(qconfig)));
     let Decision::Float(FloatReason::NoDTypeConfig(reasons)) = &prepared.decisions()[0] else {
         panic!("{:?}", prepared.decisions()[0])
     };
     let first = &reasons[0];
     assert_eq!(first.dtype_config, "weighted_qint8");
-    assert_eq!(first.rule, Rule::Range { found: (-128, 127), bound: (-127, 127) });
+    assert_eq!(
+        first.rule,
+        Rule::Range {
+            found: (-128, 127),
+            bound: (-127, 127)
+        }
+    );
     assert!(first.origin.file.ends_with("qnnpack.rs"), "{first}");
     let spec = include_str!("../../backends/qnnpack.rs");
     let line = spec.lines().nth(first.origin.line as usize - 1).unwrap();
-    assert!(line.contains("-127..=127"), "line {}: {line}", first.origin.line);
+    assert!(
+        line.contains("-127..=127"),
+        "line {}: {line}",
+        first.origin.line
+    );
 }
 
 #[test]
@@ -111,8 +143,19 @@ fn a_pair_without_a_kernel_is_named() {
     let graph = graph.finish(&[y]).unwrap();
     let mapping = QConfigMapping::new().global(marked(1e-4));
     let error = lowered_error(&graph, &mapping, &Tensor::zeros(&[1, 2, 3, 3]));
-    let LowerError::NoKernel { node, pattern, dtype_config, .. } = &error else { panic!("{error}") };
-    assert_eq!((node.as_str(), pattern.as_str(), *dtype_config), ("norm", "nn::BatchNorm2d", "default_quint8"));
+    let LowerError::NoKernel {
+        node,
+        pattern,
+        dtype_config,
+        ..
+    } = &error
+    else {
+        panic!("{error}")
+    };
+    assert_eq!(
+        (node.as_str(), pattern.as_str(), *dtype_config),
+        ("norm", "nn::BatchNorm2d", "default_quint8")
+    );
     assert!(error.to_string().contains("kernel none"), "{error}");
 }
 
@@ -120,10 +163,15 @@ fn a_pair_without_a_kernel_is_named() {
 fn an_operator_that_the_backend_does_not_have_stays_float() {
     let mut graph = GraphBuilder::new();
     let x = graph.input("x", &[1, 4]).unwrap();
-    let y = graph.node("norm", nn::LayerNorm::SPELLING, Op::Identity, &[x]).unwrap();
+    let y = graph
+        .node("norm", nn::LayerNorm::SPELLING, Op::Identity, &[x])
+        .unwrap();
     let graph = graph.finish(&[y]).unwrap();
     let prepared = prepared(&graph, &QConfigMapping::new().global(marked(1e-4)));
-    assert!(matches!(prepared.decisions(), [Decision::Float(FloatReason::NoPattern)]));
+    assert!(matches!(
+        prepared.decisions(),
+        [Decision::Float(FloatReason::NoPattern)]
+    ));
 }
 
 #[test]
@@ -139,7 +187,10 @@ fn a_scale_below_the_backends_is_an_error_at_convert() {
     let input = Tensor::zeros(&[1, 4]);
     let calibrated = calibrate(&prepared, [slice::from_ref(&input)], |_| {}).unwrap();
     let error = convert(&calibrated).unwrap_err();
-    assert!(matches!(&error, ConvertError::Scale { what, .. } if what == "value `x`"), "{error}");
+    assert!(
+        matches!(&error, ConvertError::Scale { what, .. } if what == "value `x`"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -147,8 +198,16 @@ fn a_sample_that_fails_loses_nothing() {
     let prepared = prepared(&layers(), &QConfigMapping::new().global(marked(1e-4)));
     let good = Tensor::new(vec![1, 4], vec![1.0, -2.0, 3.0, 0.5]).unwrap();
     let bad = Tensor::new(vec![1, 4], vec![1.0, f32::NAN, 0.0, 0.0]).unwrap();
-    let error = calibrate(&prepared, [slice::from_ref(&good), slice::from_ref(&bad)], |_| {}).unwrap_err();
-    assert!(matches!(error, CalibrateError::Input { sample: 1, .. }), "{error}");
+    let error = calibrate(
+        &prepared,
+        [slice::from_ref(&good), slice::from_ref(&bad)],
+        |_| {},
+    )
+    .unwrap_err();
+    assert!(
+        matches!(error, CalibrateError::Input { sample: 1, .. }),
+        "{error}"
+    );
     // the prepared model is as it was
     let calibrated = calibrate(&prepared, [slice::from_ref(&good)], |_| {}).unwrap();
     assert_eq!(calibrated.samples(), 1);
@@ -160,7 +219,11 @@ fn batch_normalization_is_folded_into_what_is_before_it() {
     let mut graph = GraphBuilder::new();
     let x = graph.input("x", &[1, 2, 4, 4]).unwrap();
     let mut weight = Tensor::zeros(&[3, 2, 3, 3]);
-    weight.data_mut().iter_mut().enumerate().for_each(|(at, w)| *w = (at % 7) as f32 / 7.0 - 0.4);
+    weight
+        .data_mut()
+        .iter_mut()
+        .enumerate()
+        .for_each(|(at, w)| *w = (at % 7) as f32 / 7.0 - 0.4);
     let y = graph.conv("conv", x, Conv::new(weight).padding(1)).unwrap();
     let bn = BatchNorm {
         weight: vec![0.5, 1.5, -1.0],
@@ -176,8 +239,15 @@ fn batch_normalization_is_folded_into_what_is_before_it() {
     assert_eq!(fused.nodes().len(), 1);
     assert_eq!(fused.nodes()[0].spelling.dsl, "nni::ConvBnReLU2d");
     let mut input = Tensor::zeros(&[1, 2, 4, 4]);
-    input.data_mut().iter_mut().enumerate().for_each(|(at, x)| *x = (at as f32).sin());
-    let (a, b) = (graph.run(slice::from_ref(&input)).unwrap(), fused.run(slice::from_ref(&input)).unwrap());
+    input
+        .data_mut()
+        .iter_mut()
+        .enumerate()
+        .for_each(|(at, x)| *x = (at as f32).sin());
+    let (a, b) = (
+        graph.run(slice::from_ref(&input)).unwrap(),
+        fused.run(slice::from_ref(&input)).unwrap(),
+    );
     for (x, y) in a[0].data().iter().zip(b[0].data()) {
         assert!((x - y).abs() < 1e-5, "{x} {y}");
     }

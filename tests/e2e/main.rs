@@ -11,6 +11,7 @@
 mod bad_input;
 mod bad_json;
 mod decisions;
+mod digits_accuracy;
 mod digits_observers;
 mod digits_plan;
 mod digits_torch;
