@@ -7,7 +7,7 @@ use qconfig_core::{
     BackendConfig, BackendPatternConfig, DType, DTypeConfig, NodeName, ObservationType, Pattern,
     QConfig, QConfigMapping, Reason,
 };
-use regex::Regex;
+use regex_lite::Regex;
 
 use crate::fuse::{chain_from, merge, replace, spellings};
 use crate::graph::{Graph, NodeId, ValueId};
