@@ -192,3 +192,43 @@ fn values_that_are_used_in_two_layouts_are_converted() {
     let graph = graph.finish(&[out, again]).unwrap();
     check(&graph, &[2, 5, 4, 3], 2.0, 3);
 }
+
+#[test]
+fn dynamic_qconfigs_quantize_linear_layers_while_the_model_runs() {
+    let mut graph = GraphBuilder::new();
+    let x = graph.input("x", &[3, 40]).unwrap();
+    let y = graph
+        .linear("fc1", x, noise(&[30, 40], 1), Some(noise(&[30], 2)))
+        .unwrap();
+    let y = graph.relu("relu", y).unwrap();
+    let y = graph.linear("fc2", y, noise(&[5, 30], 3), None).unwrap();
+    let graph = graph.finish(&[y]).unwrap();
+    let input = noise(&[3, 40], 4);
+    let float = graph.run(slice::from_ref(&input)).unwrap();
+    for (qconfig, kernel, tolerance) in [
+        (QConfig::DEFAULT_DYNAMIC, "q8_linear_dynamic", 0.02),
+        (QConfig::PER_CHANNEL_DYNAMIC, "q8_linear_dynamic", 0.02),
+        (QConfig::FLOAT16_DYNAMIC, "f16_linear_dynamic", 1e-3),
+    ] {
+        let mapping = QConfigMapping::new().global(Some(qconfig));
+        let (_, lowered) = flow(&graph, &mapping, slice::from_ref(&input));
+        let kernels: Vec<&str> = lowered
+            .plan
+            .steps()
+            .iter()
+            .map(|step| step.kernel().name)
+            .collect();
+        assert_eq!(kernels, [kernel; 2]);
+        let found = answer(&lowered, &input, 15);
+        let largest = float[0]
+            .data()
+            .iter()
+            .fold(0.0f32, |most, x| most.max(x.abs()));
+        for (x, y) in float[0].data().iter().zip(&found) {
+            assert!(
+                (x - y).abs() <= tolerance * largest,
+                "{kernel}: float {x}, plan {y}"
+            );
+        }
+    }
+}
