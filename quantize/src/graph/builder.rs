@@ -1,0 +1,266 @@
+//! Building a graph node by node.
+
+use qconfig_core::kernel::Activation;
+use qconfig_core::operator::{nn, torch};
+use qconfig_core::{Spelled, Spelling};
+
+use super::shape::output_shape;
+use super::{
+    BatchNorm, Conv, Graph, GraphError, GraphProblem, Linear, Node, Op, Pool, Value, ValueId,
+};
+use crate::tensor::{Tensor, elements};
+
+/// Builds a [`Graph`] node by node, working the shapes out.
+///
+/// ```
+/// use qconfig_quantize::{Conv, GraphBuilder, Tensor};
+/// let mut graph = GraphBuilder::new();
+/// let x = graph.input("image", &[1, 3, 8, 8]).unwrap();
+/// let x = graph.conv("conv", x, Conv::new(Tensor::zeros(&[4, 3, 3, 3])).padding(1)).unwrap();
+/// let x = graph.relu("relu", x).unwrap();
+/// let graph = graph.finish(&[x]).unwrap();
+/// assert_eq!(graph.value(graph.outputs()[0]).shape, [1, 4, 8, 8]);
+/// ```
+#[derive(Debug, Default)]
+pub struct GraphBuilder {
+    values: Vec<Value>,
+    nodes: Vec<Node>,
+    inputs: Vec<ValueId>,
+}
+
+impl GraphBuilder {
+    /// An empty graph.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A graph input of that shape, batch first.
+    ///
+    /// # Errors
+    /// [`GraphError`] for a name that is taken or a shape with a zero or too many elements.
+    pub fn input(&mut self, name: &str, shape: &[usize]) -> Result<ValueId, GraphError> {
+        let id = self.define(name, shape.to_vec())?;
+        self.inputs.push(id);
+        Ok(id)
+    }
+
+    /// Any node, spelled as given.
+    ///
+    /// # Errors
+    /// [`GraphError`] where operator, parameters and inputs do not fit.
+    pub fn node(
+        &mut self,
+        name: &str,
+        spelling: &'static Spelling,
+        op: Op,
+        inputs: &[ValueId],
+    ) -> Result<ValueId, GraphError> {
+        let fail = |problem| GraphError {
+            node: name.into(),
+            problem,
+        };
+        let mut shapes = Vec::new();
+        for input in inputs {
+            let value = self
+                .values
+                .get(input.0)
+                .ok_or_else(|| fail(GraphProblem::UnknownValue(input.0)))?;
+            shapes.push(value.shape.as_slice());
+        }
+        let shape = output_shape(&op, &shapes).map_err(fail)?;
+        let output = self.define(name, shape)?;
+        self.nodes.push(Node {
+            name: name.into(),
+            spelling,
+            chain: vec![spelling],
+            op,
+            activation: Activation::None,
+            inputs: inputs.to_vec(),
+            output,
+        });
+        Ok(output)
+    }
+
+    /// `torch.nn.Conv1d` or `torch.nn.Conv2d`, by the rank of the weight.
+    ///
+    /// # Errors
+    /// [`GraphError`].
+    pub fn conv(&mut self, name: &str, input: ValueId, conv: Conv) -> Result<ValueId, GraphError> {
+        let spelling = match conv.weight.shape().len() {
+            3 => nn::Conv1d::SPELLING,
+            _ => nn::Conv2d::SPELLING,
+        };
+        self.node(name, spelling, Op::Conv(conv), &[input])
+    }
+
+    /// `torch.nn.Linear`.
+    ///
+    /// # Errors
+    /// [`GraphError`].
+    pub fn linear(
+        &mut self,
+        name: &str,
+        input: ValueId,
+        weight: Tensor,
+        bias: Option<Tensor>,
+    ) -> Result<ValueId, GraphError> {
+        let bias = bias.map(|bias| bias.data().to_vec());
+        self.node(
+            name,
+            nn::Linear::SPELLING,
+            Op::Linear(Linear { weight, bias }),
+            &[input],
+        )
+    }
+
+    /// `torch.nn.BatchNorm1d` or `torch.nn.BatchNorm2d`, by the rank of the input.
+    ///
+    /// # Errors
+    /// [`GraphError`].
+    pub fn batch_norm(
+        &mut self,
+        name: &str,
+        input: ValueId,
+        bn: BatchNorm,
+    ) -> Result<ValueId, GraphError> {
+        let rank = self
+            .values
+            .get(input.0)
+            .map_or(0, |value| value.shape.len());
+        let spelling = if rank == 4 {
+            nn::BatchNorm2d::SPELLING
+        } else {
+            nn::BatchNorm1d::SPELLING
+        };
+        self.node(name, spelling, Op::BatchNorm(bn), &[input])
+    }
+
+    /// `torch.nn.ReLU`.
+    ///
+    /// # Errors
+    /// [`GraphError`].
+    pub fn relu(&mut self, name: &str, input: ValueId) -> Result<ValueId, GraphError> {
+        self.node(name, nn::ReLU::SPELLING, Op::Relu, &[input])
+    }
+
+    /// `torch.nn.ReLU6`.
+    ///
+    /// # Errors
+    /// [`GraphError`].
+    pub fn relu6(&mut self, name: &str, input: ValueId) -> Result<ValueId, GraphError> {
+        self.node(
+            name,
+            nn::ReLU6::SPELLING,
+            Op::Clamp {
+                low: 0.0,
+                high: 6.0,
+            },
+            &[input],
+        )
+    }
+
+    /// `torch.add`.
+    ///
+    /// # Errors
+    /// [`GraphError`].
+    pub fn add(&mut self, name: &str, a: ValueId, b: ValueId) -> Result<ValueId, GraphError> {
+        self.node(name, torch::add::SPELLING, Op::Add, &[a, b])
+    }
+
+    /// `torch.nn.MaxPool1d` or `torch.nn.MaxPool2d`, by the rank of the window.
+    ///
+    /// # Errors
+    /// [`GraphError`].
+    pub fn max_pool(
+        &mut self,
+        name: &str,
+        input: ValueId,
+        pool: Pool,
+    ) -> Result<ValueId, GraphError> {
+        let spelling = if pool.kernel.len() == 1 {
+            nn::MaxPool1d::SPELLING
+        } else {
+            nn::MaxPool2d::SPELLING
+        };
+        self.node(name, spelling, Op::MaxPool(pool), &[input])
+    }
+
+    /// `torch.nn.AdaptiveAvgPool2d(1)`.
+    ///
+    /// # Errors
+    /// [`GraphError`].
+    pub fn global_avg_pool(&mut self, name: &str, input: ValueId) -> Result<ValueId, GraphError> {
+        self.node(
+            name,
+            nn::AdaptiveAvgPool2d::SPELLING,
+            Op::GlobalAvgPool,
+            &[input],
+        )
+    }
+
+    /// `torch.flatten(x, 1)`.
+    ///
+    /// # Errors
+    /// [`GraphError`].
+    pub fn flatten(&mut self, name: &str, input: ValueId) -> Result<ValueId, GraphError> {
+        self.node(
+            name,
+            torch::flatten::SPELLING,
+            Op::Flatten { start: 1 },
+            &[input],
+        )
+    }
+
+    /// The graph with these outputs.
+    ///
+    /// # Errors
+    /// [`GraphError`] where an output is no value of the graph, or there is none.
+    pub fn finish(self, outputs: &[ValueId]) -> Result<Graph, GraphError> {
+        let fail = |problem| {
+            Err(GraphError {
+                node: "graph outputs".into(),
+                problem,
+            })
+        };
+        if outputs.is_empty() {
+            return fail(GraphProblem::Parameter(
+                "a graph needs at least one output".into(),
+            ));
+        }
+        if let Some(unknown) = outputs.iter().find(|id| id.0 >= self.values.len()) {
+            return fail(GraphProblem::UnknownValue(unknown.0));
+        }
+        Ok(Graph {
+            values: self.values,
+            nodes: self.nodes,
+            inputs: self.inputs,
+            outputs: outputs.to_vec(),
+        })
+    }
+
+    fn define(&mut self, name: &str, shape: Vec<usize>) -> Result<ValueId, GraphError> {
+        let fail = |problem| {
+            Err(GraphError {
+                node: name.into(),
+                problem,
+            })
+        };
+        if self.values.iter().any(|value| value.name == name) {
+            return fail(GraphProblem::Name);
+        }
+        if shape.is_empty()
+            || shape.contains(&0)
+            || elements(&shape).is_none_or(|n| n > isize::MAX as usize / 4)
+        {
+            return fail(GraphProblem::Shape {
+                what: "a value needs at least one element".into(),
+                shape,
+            });
+        }
+        self.values.push(Value {
+            name: name.into(),
+            shape,
+        });
+        Ok(ValueId(self.values.len() - 1))
+    }
+}

@@ -1,0 +1,195 @@
+//! Output shapes, and what does not fit.
+
+use super::{GraphProblem, Op};
+use crate::tensor::elements;
+
+/// The output shape, or what does not fit.
+pub(super) fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, GraphProblem> {
+    let expected = if matches!(op, Op::Add) { 2 } else { 1 };
+    let (1 | 2, Some(first)) = (inputs.len(), inputs.first()) else {
+        return Err(GraphProblem::Inputs {
+            expected,
+            found: inputs.len(),
+        });
+    };
+    if inputs.len() != expected {
+        return Err(GraphProblem::Inputs {
+            expected,
+            found: inputs.len(),
+        });
+    }
+    let shape = first.to_vec();
+    let misfit = |what: &str| GraphProblem::Shape {
+        what: what.into(),
+        shape: shape.clone(),
+    };
+    let parameter = |what: String| Err(GraphProblem::Parameter(what));
+    match op {
+        Op::Conv(conv) => {
+            let [o, i, kernel @ ..] = conv.weight.shape() else {
+                return parameter("the weight must be [O, I / groups, k..]".into());
+            };
+            let (1 | 2, true) = (kernel.len(), shape.len() == kernel.len() + 2) else {
+                return Err(misfit(
+                    "a convolution takes [N, C, spatial..] of the weight's rank, one or two dimensions",
+                ));
+            };
+            if conv.groups == 0
+                || o % conv.groups != 0
+                || i.checked_mul(conv.groups) != Some(shape[1])
+            {
+                return Err(misfit(&format!(
+                    "the weight {:?} with {} groups takes other channels",
+                    conv.weight.shape(),
+                    conv.groups
+                )));
+            }
+            check_bias(conv.bias.as_deref(), *o)?;
+            let spatial = windows(
+                &shape[2..],
+                kernel,
+                &conv.stride,
+                &conv.padding,
+                &conv.dilation,
+                false,
+            )?;
+            Ok([vec![shape[0], *o], spatial].concat())
+        }
+        Op::Linear(linear) => {
+            let &[o, k] = linear.weight.shape() else {
+                return parameter("the weight must be [O, K]".into());
+            };
+            if shape.last() != Some(&k) {
+                return Err(misfit(&format!("the weight [{o}, {k}] takes {k} features")));
+            }
+            check_bias(linear.bias.as_deref(), o)?;
+            Ok([&shape[..shape.len() - 1], &[o]].concat())
+        }
+        Op::BatchNorm(bn) => {
+            let channels = *shape
+                .get(1)
+                .ok_or_else(|| misfit("batch normalization takes [N, C, ..]"))?;
+            for (name, values) in [
+                ("weight", &bn.weight),
+                ("bias", &bn.bias),
+                ("running_mean", &bn.running_mean),
+                ("running_var", &bn.running_var),
+            ] {
+                if values.len() != channels {
+                    return parameter(format!(
+                        "{name} has {} values, the input {channels} channels",
+                        values.len()
+                    ));
+                }
+            }
+            Ok(shape)
+        }
+        Op::Relu | Op::Identity => Ok(shape),
+        Op::Clamp { low, high } if low <= high => Ok(shape),
+        Op::Clamp { low, high } => parameter(format!("the clamp {low}..{high} is empty")),
+        Op::Add if inputs[1] == inputs[0] => Ok(shape),
+        Op::Add => Err(misfit(&format!(
+            "the second operand is {:?}; broadcasting is not supported",
+            inputs[1]
+        ))),
+        Op::MaxPool(pool) | Op::AvgPool { pool, .. } => {
+            if shape.len() != pool.kernel.len() + 2 {
+                return Err(misfit(
+                    "a pooling takes [N, C, spatial..] of the window's rank",
+                ));
+            }
+            if let Op::AvgPool {
+                divisor_override: Some(0),
+                ..
+            } = op
+            {
+                return parameter("the divisor must not be 0".into());
+            }
+            if pool
+                .padding
+                .iter()
+                .zip(&pool.kernel)
+                .any(|(padding, kernel)| *padding > kernel / 2)
+            {
+                return parameter("the padding must be at most half the window".into());
+            }
+            let spatial = windows(
+                &shape[2..],
+                &pool.kernel,
+                &pool.stride,
+                &pool.padding,
+                &pool.dilation,
+                pool.ceil_mode,
+            )?;
+            Ok([shape[..2].to_vec(), spatial].concat())
+        }
+        Op::GlobalAvgPool if shape.len() >= 3 => {
+            let ones = vec![1; shape.len() - 2];
+            Ok([shape[..2].to_vec(), ones].concat())
+        }
+        Op::GlobalAvgPool => Err(misfit("a global pooling takes [N, C, spatial..]")),
+        Op::Flatten { start } if *start < shape.len() => Ok([
+            shape[..*start].to_vec(),
+            vec![shape[*start..].iter().product()],
+        ]
+        .concat()),
+        Op::Flatten { start } => Err(misfit(&format!("there is no dimension {start} to flatten"))),
+        Op::Reshape(to) if elements(to) == elements(&shape) => Ok(to.clone()),
+        Op::Reshape(to) => Err(misfit(&format!("{to:?} has another number of elements"))),
+    }
+}
+
+fn check_bias(bias: Option<&[f32]>, channels: usize) -> Result<(), GraphProblem> {
+    match bias {
+        Some(bias) if bias.len() != channels => Err(GraphProblem::Parameter(format!(
+            "the bias has {} values, the weight {channels} rows",
+            bias.len()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Output sizes of sliding windows (`torch.nn.Conv2d`, `torch.nn.MaxPool2d`: "Shape").
+fn windows(
+    input: &[usize],
+    kernel: &[usize],
+    stride: &[usize],
+    padding: &[usize],
+    dilation: &[usize],
+    ceil: bool,
+) -> Result<Vec<usize>, GraphProblem> {
+    if [kernel.len(), stride.len(), padding.len(), dilation.len()] != [input.len(); 4] {
+        return Err(GraphProblem::Parameter(
+            "kernel, stride, padding and dilation need a number for each dimension".into(),
+        ));
+    }
+    let mut output = Vec::new();
+    for (d, size) in input.iter().enumerate() {
+        let (k, s, p) = (kernel[d], stride[d], padding[d]);
+        if k == 0 || s == 0 || dilation[d] == 0 {
+            return Err(GraphProblem::Parameter(
+                "kernel, stride and dilation must not be 0".into(),
+            ));
+        }
+        let reach = (k - 1)
+            .checked_mul(dilation[d])
+            .and_then(|n| n.checked_add(1));
+        let padded = p.checked_mul(2).and_then(|p| p.checked_add(*size));
+        let (Some(reach), Some(padded)) = (reach, padded) else {
+            return Err(GraphProblem::Parameter("the window is too large".into()));
+        };
+        let Some(room) = padded.checked_sub(reach) else {
+            return Err(GraphProblem::Shape {
+                what: format!("the window spans {reach}, the padded input only {padded}"),
+                shape: input.to_vec(),
+            });
+        };
+        let mut n = if ceil { room.div_ceil(s) } else { room / s } + 1;
+        // in ceil mode the last window must begin inside the input or its left padding
+        if ceil && (n - 1) * s >= size + p {
+            n -= 1;
+        }
+        output.push(n);
+    }
+    Ok(output)
+}
