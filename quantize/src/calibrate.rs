@@ -1,9 +1,13 @@
 //! Calibration: the observers watch the float model run.
 
+use std::collections::BTreeMap;
+
+use qconfig_core::DType;
+
 use crate::float::{InputError, Visitor, execute};
 use crate::graph::ValueId;
-use crate::observer::ObserveError;
-use crate::prepare::Prepared;
+use crate::observer::{ObserveError, Observer};
+use crate::prepare::{ObserverId, Prepared};
 use crate::tensor::Tensor;
 
 /// A prepared model whose observers have seen data.
@@ -54,12 +58,13 @@ pub fn calibrate<'s>(
     let mut prepared = prepared.clone();
     let mut done = 0;
     for (sample, inputs) in samples.into_iter().enumerate() {
-        let graph = prepared.graph.clone();
+        let graph = &prepared.graph;
         let mut watch = Watch {
-            prepared: &mut prepared,
+            observed: &prepared.observed,
+            observers: &mut prepared.observers,
             failed: None,
         };
-        execute(&graph, inputs, &mut watch)
+        execute(graph, inputs, &mut watch)
             .map_err(|error| CalibrateError::Input { sample, error })?;
         if let Some((value, error)) = watch.failed {
             return Err(CalibrateError::Value {
@@ -94,19 +99,15 @@ impl Calibrated {
 }
 
 struct Watch<'p> {
-    prepared: &'p mut Prepared,
+    observed: &'p BTreeMap<(ValueId, DType), ObserverId>,
+    observers: &'p mut [Observer],
     failed: Option<(ValueId, ObserveError)>,
 }
 
 impl Visitor for Watch<'_> {
     fn value(&mut self, id: ValueId, tensor: &mut Tensor) {
-        for (_, observer) in self
-            .prepared
-            .observed
-            .iter()
-            .filter(|((value, _), _)| *value == id)
-        {
-            if let Err(error) = self.prepared.observers[observer.0].observe(tensor) {
+        for (_, observer) in self.observed.iter().filter(|((value, _), _)| *value == id) {
+            if let Err(error) = self.observers[observer.0].observe(tensor) {
                 self.failed.get_or_insert((id, error));
             }
         }

@@ -4,7 +4,7 @@ use ndarray::linalg::general_mat_mul;
 use ndarray::{ArrayView2, ArrayViewMut2};
 use qconfig_core::kernel::Activation;
 
-use crate::graph::{BatchNorm, Conv, Graph, Linear, Node, NodeId, Op, Pool, ValueId};
+use crate::graph::{BatchNorm, Conv, Graph, Linear, Node, NodeId, Op, Pool, ValueId, pair};
 use crate::tensor::Tensor;
 
 /// An input does not fit the graph.
@@ -291,14 +291,6 @@ struct Window2 {
     dilation: [usize; 2],
 }
 
-fn two(values: &[usize], missing: usize) -> [usize; 2] {
-    match values {
-        [w] => [missing, *w],
-        [h, w, ..] => [*h, *w],
-        [] => [missing; 2],
-    }
-}
-
 impl Window2 {
     /// The input cell under tap `t` of output `o` along dimension `d`, if it is inside.
     fn cell(&self, d: usize, o: usize, t: usize, size: usize) -> Option<usize> {
@@ -309,13 +301,13 @@ impl Window2 {
 
 fn convolve(conv: &Conv, weight: &Tensor, x: &Tensor, shape: &[usize]) -> Tensor {
     let window = Window2 {
-        kernel: two(&weight.shape()[2..], 1),
-        stride: two(&conv.stride, 1),
-        padding: two(&conv.padding, 0),
-        dilation: two(&conv.dilation, 1),
+        kernel: pair(&weight.shape()[2..], 1),
+        stride: pair(&conv.stride, 1),
+        padding: pair(&conv.padding, 0),
+        dilation: pair(&conv.dilation, 1),
     };
-    let [h, w] = two(&x.shape()[2..], 1);
-    let [oh, ow] = two(&shape[2..], 1);
+    let [h, w] = pair(&x.shape()[2..], 1);
+    let [oh, ow] = pair(&shape[2..], 1);
     let (batch, channels) = (x.shape()[0], x.shape()[1]);
     let (outputs, group_in) = (weight.shape()[0], weight.shape()[1]);
     let group_out = outputs / conv.groups;
@@ -358,13 +350,13 @@ fn convolve(conv: &Conv, weight: &Tensor, x: &Tensor, shape: &[usize]) -> Tensor
 /// left out.
 fn pooled(pool: &Pool, x: &Tensor, shape: &[usize], f: impl Fn(&[Option<f32>]) -> f32) -> Tensor {
     let window = Window2 {
-        kernel: two(&pool.kernel, 1),
-        stride: two(&pool.stride, 1),
-        padding: two(&pool.padding, 0),
-        dilation: two(&pool.dilation, 1),
+        kernel: pair(&pool.kernel, 1),
+        stride: pair(&pool.stride, 1),
+        padding: pair(&pool.padding, 0),
+        dilation: pair(&pool.dilation, 1),
     };
-    let [h, w] = two(&x.shape()[2..], 1);
-    let [oh, ow] = two(&shape[2..], 1);
+    let [h, w] = pair(&x.shape()[2..], 1);
+    let [oh, ow] = pair(&shape[2..], 1);
     let mut out = Tensor::zeros(shape);
     let mut cells = Vec::new();
     for (plane, values) in out.data_mut().chunks_mut(oh * ow).enumerate() {

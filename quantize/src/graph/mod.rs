@@ -323,3 +323,12 @@ impl Graph {
         (readers.next().is_none() && !self.outputs.contains(&value)).then_some(at)
     }
 }
+
+/// Spatial numbers seen as two dimensions: a lone one is the width, `missing` stands for the height.
+pub(crate) fn pair(values: &[usize], missing: usize) -> [usize; 2] {
+    match values {
+        [w] => [missing, *w],
+        [h, w, ..] => [*h, *w],
+        [] => [missing; 2],
+    }
+}

@@ -2,7 +2,7 @@
 
 use qconfig_core::kernel::{Activation, NodeOp, Window};
 
-use crate::graph::{Node, Op, Pool};
+use crate::graph::{Node, Op, Pool, pair};
 
 /// The activation a kernel applies: what is fused, or for a lone activation the node itself.
 pub(super) fn own_activation(node: &Node) -> Activation {
@@ -14,14 +14,6 @@ pub(super) fn bias(op: &Op) -> Option<&[f32]> {
         Op::Conv(conv) => conv.bias.as_deref(),
         Op::Linear(linear) => linear.bias.as_deref(),
         _ => None,
-    }
-}
-
-pub(super) fn pair(values: &[usize], missing: usize) -> [usize; 2] {
-    match values {
-        [w] => [missing, *w],
-        [h, w, ..] => [*h, *w],
-        [] => [missing; 2],
     }
 }
 

@@ -3,9 +3,8 @@
 use qconfig_core::DType;
 use qconfig_core::kernel::{WeightData, WeightSpec};
 
-use super::op::pair;
 use crate::convert::QuantizedWeight;
-use crate::graph::Op;
+use crate::graph::{Op, pair};
 use crate::tensor::Tensor;
 
 /// A weight in storage order.
