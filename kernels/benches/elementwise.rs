@@ -37,6 +37,7 @@ fn node<'a>(op: NodeOp, inputs: &'a [TensorSpec<'a>], output: TensorSpec<'a>) ->
         output,
         weight: None,
         bias: None,
+        parameters: &[],
         reduce_range: false,
     }
 }

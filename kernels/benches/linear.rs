@@ -130,6 +130,7 @@ fn linear(criterion: &mut Criterion) {
                 zero_points: &vec![0; n],
             }),
             bias: Some(&bias),
+            parameters: &[],
             reduce_range: false,
         };
         let kernel = Q8Linear::KERNEL;

@@ -39,6 +39,19 @@ pub struct TensorSpec<'a> {
     pub qparams: Option<QParams>,
 }
 
+impl<'a> WeightSpec<'a> {
+    /// A parameter that stays `float32`, of a shape that its operator knows.
+    pub const fn float(data: &'a [f32]) -> Self {
+        Self {
+            dtype: DType::float32,
+            shape: &[],
+            data: WeightData::F32(data),
+            scales: &[],
+            zero_points: &[],
+        }
+    }
+}
+
 impl TensorSpec<'_> {
     /// Number of elements, or `None` where the product overflows.
     pub fn elements(&self) -> Option<usize> {
@@ -61,10 +74,11 @@ pub enum WeightData<'a> {
     F32(&'a [f32]),
 }
 
-/// A weight: `[O, K]` for linear, `[O, kh, kw, I / groups]` for convolutions.
+/// A weight: `[O, K]` for linear, `[O, kh, kw, I / groups]` for convolutions; or another parameter, whose
+/// shape its operator tells.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct WeightSpec<'a> {
-    /// `qint8` or `float16`.
+    /// `qint8` or `float16`; `float32` for parameters that stay as they are.
     pub dtype: DType,
     /// Dimensions, output channels first, input channels last.
     pub shape: &'a [usize],
@@ -168,8 +182,27 @@ pub struct NodeSpec<'a> {
     pub weight: Option<WeightSpec<'a>>,
     /// Bias in real values, one for each output channel.
     pub bias: Option<&'a [f32]>,
+    /// What an operator has beside one weight and one bias, in the order its [`NodeOp`] names: the
+    /// gates of a recurrent layer, the moments of a normalization, the slopes of a PReLU.
+    pub parameters: &'a [WeightSpec<'a>],
     /// For dynamic kernels: quantize activations to 7 bits (`qmax / 2`), as torch's `reduce_range`.
     pub reduce_range: bool,
+}
+
+impl<'a> NodeSpec<'a> {
+    /// A node without weights, bias and activation.
+    pub const fn new(op: NodeOp, inputs: &'a [TensorSpec<'a>], output: TensorSpec<'a>) -> Self {
+        Self {
+            op,
+            activation: Activation::None,
+            inputs,
+            output,
+            weight: None,
+            bias: None,
+            parameters: &[],
+            reduce_range: false,
+        }
+    }
 }
 
 /// Bytes a packed node takes.

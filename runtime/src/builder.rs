@@ -48,6 +48,8 @@ pub struct StepInfo<'a> {
     pub weight: Option<WeightSpec<'a>>,
     /// Bias in real values, one for each output channel.
     pub bias: Option<&'a [f32]>,
+    /// What the operator has beside one weight and one bias ([`NodeSpec::parameters`]).
+    pub parameters: &'a [WeightSpec<'a>],
     /// For dynamic kernels: quantize activations to 7 bits.
     pub reduce_range: bool,
     /// What it reads.
@@ -74,6 +76,7 @@ impl<'a> StepInfo<'a> {
             activation: Activation::None,
             weight: None,
             bias: None,
+            parameters: &[],
             reduce_range: false,
             inputs,
             output,
@@ -240,6 +243,7 @@ impl PlanBuilder {
             output: self.known(info.output, place)?.spec(),
             weight: info.weight,
             bias: info.bias,
+            parameters: info.parameters,
             reduce_range: info.reduce_range,
         };
         let refused = |refusal| BuildError::Refused {

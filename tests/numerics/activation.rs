@@ -21,6 +21,7 @@ fn clamp(name: &str) {
             output: quantized(dtype(name), &y.shape, case.qparams("y")),
             weight: None,
             bias: None,
+            parameters: &[],
             reduce_range: false,
         };
         tally.check(case, Q8Clamp::KERNEL, &node, &[&x.data], &y.data);

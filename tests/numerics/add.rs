@@ -19,6 +19,7 @@ fn check(name: &str, case: &Case<'_>, tally: &mut Tally, change: impl Fn(&mut [u
         output: quantized(dtype(name), &y.shape, case.qparams("y")),
         weight: None,
         bias: None,
+        parameters: &[],
         reduce_range: false,
     };
     tally.check(case, Q8Add::KERNEL, &node, &[&a.data, &b.data], &y.data);

@@ -33,6 +33,7 @@ fn choose_qparams() {
             output: float(&shape),
             weight: Some(weight),
             bias: None,
+            parameters: &[],
             reduce_range,
         };
         let torch = case.qparams("y");

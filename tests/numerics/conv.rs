@@ -23,6 +23,7 @@ fn check(name: &str, kernel: &Kernel, case: &Case<'_>, tally: &mut Tally) {
         output: quantized(dtype(name), &y.shape, case.qparams("y")),
         weight: Some(weight.spec()),
         bias: weight.bias(),
+        parameters: &[],
         reduce_range: false,
     };
     tally.check(case, kernel, &node, &[&x.data], &y.data);

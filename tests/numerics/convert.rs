@@ -17,6 +17,7 @@ fn quantize(name: &str) {
             output: quantized(dtype(name), &y.shape, case.qparams("y")),
             weight: None,
             bias: None,
+            parameters: &[],
             reduce_range: false,
         };
         tally.check(case, Quantize::KERNEL, &node, &[&bytes(&x.data)], &y.data);
@@ -54,6 +55,7 @@ fn quantize_per_channel_qint8() {
                 output: quantized(DType::qint8, &shape, qparams),
                 weight: None,
                 bias: None,
+                parameters: &[],
                 reduce_range: false,
             };
             let x = bytes(&x.data[row.clone()]);
@@ -72,6 +74,7 @@ fn dequantize(name: &str) {
             output: float(&y.shape),
             weight: None,
             bias: None,
+            parameters: &[],
             reduce_range: false,
         };
         tally.check_with(case, Dequantize::KERNEL, &node, &[&x.data], |got| {
@@ -100,6 +103,7 @@ fn requantize(from: &str, to: &str, least: usize) {
             output: quantized(dtype(to), &y.shape, case.qparams("y")),
             weight: None,
             bias: None,
+            parameters: &[],
             reduce_range: false,
         };
         tally.check(case, Requantize::KERNEL, &node, &[&x.data], &y.data);

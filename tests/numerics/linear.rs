@@ -15,6 +15,7 @@ fn linear(name: &str) {
             output: quantized(dtype(name), &y.shape, case.qparams("y")),
             weight: Some(weight.spec()),
             bias: weight.bias(),
+            parameters: &[],
             reduce_range: false,
         };
         tally.check(case, Q8Linear::KERNEL, &node, &[&x.data], &y.data);

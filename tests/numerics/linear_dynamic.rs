@@ -16,6 +16,7 @@ fn eight_bits() {
             output: float(&y.shape),
             weight: Some(weight.spec()),
             bias: weight.bias(),
+            parameters: &[],
             reduce_range: false,
         };
         let x = bytes(&x.data);
@@ -48,6 +49,7 @@ fn half_precision() {
             output: float(&y.shape),
             weight: Some(weight),
             bias: bias.as_ref().map(|bias| bias.data.as_slice()),
+            parameters: &[],
             reduce_range: false,
         };
         let (k, columns) = (x.shape[1], y.shape[1]);

@@ -21,6 +21,7 @@ fn pool(name: &str, kernel: &Kernel, op: impl Fn(&Case<'_>, &Tensor<u8>, &Tensor
             output: quantized(dtype(name), &y.shape, case.qparams("y")),
             weight: None,
             bias: None,
+            parameters: &[],
             reduce_range: false,
         };
         tally.check(case, kernel, &node, &[&x.data], &y.data);

@@ -65,6 +65,7 @@ impl Case {
             output: float(&output),
             weight: Some(weight),
             bias: self.bias.as_deref(),
+            parameters: &[],
             reduce_range: self.reduce_range,
         })
     }

@@ -52,6 +52,7 @@ impl Case {
             },
             weight: Some(weight),
             bias: self.bias.as_deref(),
+            parameters: &[],
             reduce_range: false,
         })
     }

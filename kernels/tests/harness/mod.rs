@@ -135,6 +135,7 @@ pub(crate) fn node<'a>(
         output,
         weight: None,
         bias: None,
+        parameters: &[],
         reduce_range: false,
     }
 }

@@ -162,10 +162,7 @@ impl Lowering<'_> {
         if matches!(node.op, Op::Flatten { .. } | Op::Reshape(_) | Op::Identity) {
             return self.reshape(node, quantized);
         }
-        let layout = match node.op {
-            Op::Linear(_) => Layout::Logical,
-            _ => Layout::ChannelsLast,
-        };
+        let layout = op::layout(&node.op);
         let (inputs, flat) = self.operands(node, quantized, layout)?;
         let weight = match (self.model.weights.get(&at), float_weight(node)) {
             (Some(weight), _) => Some(Packed::of(weight, &node.op, flat.as_deref())),
@@ -186,6 +183,7 @@ impl Lowering<'_> {
             activation: op::own_activation(node),
             weight: weight.as_ref().map(Packed::spec),
             bias: op::bias(&node.op),
+            parameters: &op::parameters(&node.op),
             reduce_range: quantized.qconfig.activation.reduce_range,
             ..StepInfo::new(&node.name, kernel, op::node_op(&node.op), &inputs, output)
         })?;

@@ -1,7 +1,8 @@
 //! Operators as kernels know them.
 
-use qconfig_core::kernel::{Activation, NodeOp, Window};
+use qconfig_core::kernel::{Activation, NodeOp, WeightSpec, Window};
 
+use super::form::Layout;
 use crate::graph::{Node, Op, Pool, pair};
 
 /// The activation a kernel applies: what is fused, or for a lone activation the node itself.
@@ -14,6 +15,24 @@ pub(super) fn bias(op: &Op) -> Option<&[f32]> {
         Op::Conv(conv) => conv.bias.as_deref(),
         Op::Linear(linear) => linear.bias.as_deref(),
         _ => None,
+    }
+}
+
+/// What an operator has beside one weight and one bias, as [`NodeOp`] orders it.
+pub(super) fn parameters(op: &Op) -> Vec<WeightSpec<'_>> {
+    match op {
+        Op::BatchNorm(bn) => [&bn.weight, &bn.bias, &bn.running_mean, &bn.running_var]
+            .map(|values| WeightSpec::float(values))
+            .to_vec(),
+        _ => Vec::new(),
+    }
+}
+
+/// The order of elements in which a node reads and writes values with spatial dimensions.
+pub(super) fn layout(op: &Op) -> Layout {
+    match op {
+        Op::Linear(_) => Layout::Logical,
+        _ => Layout::ChannelsLast,
     }
 }
 

@@ -1,10 +1,14 @@
 //! Runs a graph in float: what calibration watches and what quantized results are compared with.
 
-use ndarray::linalg::general_mat_mul;
-use ndarray::{ArrayView2, ArrayViewMut2};
+mod conv;
+mod linear;
+mod norm;
+mod pool;
+mod window;
+
 use qconfig_core::kernel::Activation;
 
-use crate::graph::{BatchNorm, Conv, Graph, Linear, Node, NodeId, Op, Pool, ValueId, pair};
+use crate::graph::{Graph, Node, NodeId, Op, ValueId};
 use crate::tensor::Tensor;
 
 /// An input does not fit the graph.
@@ -180,9 +184,9 @@ fn activate(activation: Activation, tensor: &mut Tensor) {
 fn compute(node: &Node, inputs: &[&Tensor], weight: Option<&Tensor>, shape: &[usize]) -> Tensor {
     let x = inputs[0];
     match &node.op {
-        Op::Conv(conv) => convolve(conv, weight.unwrap_or(&conv.weight), x, shape),
-        Op::Linear(linear) => multiply(linear, weight.unwrap_or(&linear.weight), x, shape),
-        Op::BatchNorm(bn) => normalize(bn, x),
+        Op::Conv(op) => conv::convolve(op, weight.unwrap_or(&op.weight), x, shape),
+        Op::Linear(op) => linear::multiply(op, weight.unwrap_or(&op.weight), x, shape),
+        Op::BatchNorm(bn) => norm::normalize(bn, x),
         Op::Relu => map(x, |x| x.max(0.0)),
         Op::Clamp { low, high } => map(x, |x| x.max(*low).min(*high)),
         Op::Add => {
@@ -192,14 +196,14 @@ fn compute(node: &Node, inputs: &[&Tensor], weight: Option<&Tensor>, shape: &[us
             }
             sum
         }
-        Op::MaxPool(pool) => pooled(pool, x, shape, |cells| {
+        Op::MaxPool(op) => pool::pooled(op, x, shape, |cells| {
             cells.iter().flatten().copied().fold(f32::MIN, f32::max)
         }),
         Op::AvgPool {
-            pool,
+            pool: op,
             count_include_pad,
             divisor_override,
-        } => pooled(pool, x, shape, |cells| {
+        } => pool::pooled(op, x, shape, |cells| {
             let inside = cells.iter().flatten().count();
             let divisor = divisor_override.unwrap_or(if *count_include_pad {
                 cells.len()
@@ -232,152 +236,4 @@ fn filled(shape: &[usize], values: impl Iterator<Item = f32>) -> Tensor {
 
 fn map(x: &Tensor, f: impl Fn(f32) -> f32) -> Tensor {
     filled(x.shape(), x.data().iter().map(|x| f(*x)))
-}
-
-fn normalize(bn: &BatchNorm, x: &Tensor) -> Tensor {
-    let channels = x.shape()[1];
-    let area: usize = x.shape()[2..].iter().product();
-    let mut out = x.clone();
-    for (plane, values) in out.data_mut().chunks_mut(area).enumerate() {
-        let c = plane % channels;
-        let scale = bn.weight[c] / (bn.running_var[c] + bn.eps).sqrt();
-        for x in values {
-            *x = (*x - bn.running_mean[c]) * scale + bn.bias[c];
-        }
-    }
-    out
-}
-
-/// `a[m, k] b[k, n]`, or `a[m, k] b[n, k]^T` where `transposed`, row-major.
-fn product(a: &[f32], b: &[f32], (m, k, n): (usize, usize, usize), transposed: bool) -> Vec<f32> {
-    let mut c = vec![0.0; m * n];
-    let b = if transposed {
-        ArrayView2::from_shape((n, k), b).map(ArrayView2::reversed_axes)
-    } else {
-        ArrayView2::from_shape((k, n), b)
-    };
-    let to = ArrayViewMut2::from_shape((m, n), &mut c);
-    let (Ok(a), Ok(b), Ok(mut to)) = (ArrayView2::from_shape((m, k), a), b, to) else {
-        // shapes were checked when the graph was built
-        debug_assert!(false, "operands of a product do not fit");
-        return c;
-    };
-    general_mat_mul(1.0, &a, &b, 0.0, &mut to);
-    c
-}
-
-fn multiply(linear: &Linear, weight: &Tensor, x: &Tensor, shape: &[usize]) -> Tensor {
-    let (n, k) = (weight.shape()[0], weight.shape()[1]);
-    let m = x.data().len() / k;
-    let mut out = filled(
-        shape,
-        product(x.data(), weight.data(), (m, k, n), true).into_iter(),
-    );
-    if let Some(bias) = &linear.bias {
-        for row in out.data_mut().chunks_mut(n) {
-            for (y, b) in row.iter_mut().zip(bias) {
-                *y += b;
-            }
-        }
-    }
-    out
-}
-
-/// A window over one or two dimensions, seen as two.
-struct Window2 {
-    kernel: [usize; 2],
-    stride: [usize; 2],
-    padding: [usize; 2],
-    dilation: [usize; 2],
-}
-
-impl Window2 {
-    /// The input cell under tap `t` of output `o` along dimension `d`, if it is inside.
-    fn cell(&self, d: usize, o: usize, t: usize, size: usize) -> Option<usize> {
-        let at = (o * self.stride[d] + t * self.dilation[d]).checked_sub(self.padding[d])?;
-        (at < size).then_some(at)
-    }
-}
-
-fn convolve(conv: &Conv, weight: &Tensor, x: &Tensor, shape: &[usize]) -> Tensor {
-    let window = Window2 {
-        kernel: pair(&weight.shape()[2..], 1),
-        stride: pair(&conv.stride, 1),
-        padding: pair(&conv.padding, 0),
-        dilation: pair(&conv.dilation, 1),
-    };
-    let [h, w] = pair(&x.shape()[2..], 1);
-    let [oh, ow] = pair(&shape[2..], 1);
-    let (batch, channels) = (x.shape()[0], x.shape()[1]);
-    let (outputs, group_in) = (weight.shape()[0], weight.shape()[1]);
-    let group_out = outputs / conv.groups;
-    let (k, pixels) = (group_in * window.kernel[0] * window.kernel[1], oh * ow);
-    let mut out = Tensor::zeros(shape);
-    let mut columns = vec![0.0; k * pixels];
-    for n in 0..batch {
-        for g in 0..conv.groups {
-            for (row, column) in columns.chunks_mut(pixels).enumerate() {
-                let (c, tap) = (
-                    row / (window.kernel[0] * window.kernel[1]),
-                    row % (window.kernel[0] * window.kernel[1]),
-                );
-                let (ky, kx) = (tap / window.kernel[1], tap % window.kernel[1]);
-                let plane = ((n * channels) + g * group_in + c) * h * w;
-                for (pixel, cell) in column.iter_mut().enumerate() {
-                    let at =
-                        window
-                            .cell(0, pixel / ow, ky, h)
-                            .zip(window.cell(1, pixel % ow, kx, w));
-                    *cell = at.map_or(0.0, |(y, x_at)| x.data()[plane + y * w + x_at]);
-                }
-            }
-            let rows = &weight.data()[g * group_out * k..(g + 1) * group_out * k];
-            let result = product(rows, &columns, (group_out, k, pixels), false);
-            let to = (n * outputs + g * group_out) * pixels;
-            out.data_mut()[to..to + group_out * pixels].copy_from_slice(&result);
-        }
-    }
-    if let Some(bias) = &conv.bias {
-        for (plane, values) in out.data_mut().chunks_mut(pixels).enumerate() {
-            let b = bias[plane % outputs];
-            values.iter_mut().for_each(|y| *y += b);
-        }
-    }
-    out
-}
-
-/// Pools; `f` sees each window's cells, `None` for padding. Cells beyond the padding (ceil mode) are
-/// left out.
-fn pooled(pool: &Pool, x: &Tensor, shape: &[usize], f: impl Fn(&[Option<f32>]) -> f32) -> Tensor {
-    let window = Window2 {
-        kernel: pair(&pool.kernel, 1),
-        stride: pair(&pool.stride, 1),
-        padding: pair(&pool.padding, 0),
-        dilation: pair(&pool.dilation, 1),
-    };
-    let [h, w] = pair(&x.shape()[2..], 1);
-    let [oh, ow] = pair(&shape[2..], 1);
-    let mut out = Tensor::zeros(shape);
-    let mut cells = Vec::new();
-    for (plane, values) in out.data_mut().chunks_mut(oh * ow).enumerate() {
-        for (pixel, value) in values.iter_mut().enumerate() {
-            cells.clear();
-            for ky in 0..window.kernel[0] {
-                for kx in 0..window.kernel[1] {
-                    let (oy, ox) = (pixel / ow, pixel % ow);
-                    let beyond = oy * window.stride[0] + ky * window.dilation[0]
-                        >= h + 2 * window.padding[0]
-                        || ox * window.stride[1] + kx * window.dilation[1]
-                            >= w + 2 * window.padding[1];
-                    if beyond {
-                        continue;
-                    }
-                    let at = window.cell(0, oy, ky, h).zip(window.cell(1, ox, kx, w));
-                    cells.push(at.map(|(y, x_at)| x.data()[plane * h * w + y * w + x_at]));
-                }
-            }
-            *value = f(&cells);
-        }
-    }
-    out
 }

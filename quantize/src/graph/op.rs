@@ -1,0 +1,184 @@
+//! What a node computes, with its parameters in PyTorch's terms.
+
+use qconfig_core::kernel::Activation;
+
+use crate::tensor::Tensor;
+
+/// A convolution over one or two spatial dimensions.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Conv {
+    /// `[O, I / groups, k..]`.
+    pub weight: Tensor,
+    /// One for each output channel.
+    pub bias: Option<Vec<f32>>,
+    /// For each spatial dimension.
+    pub stride: Vec<usize>,
+    /// For each spatial dimension, on both sides.
+    pub padding: Vec<usize>,
+    /// For each spatial dimension.
+    pub dilation: Vec<usize>,
+    /// Channel groups.
+    pub groups: usize,
+}
+
+impl Conv {
+    /// Stride 1, no padding, one group.
+    pub fn new(weight: Tensor) -> Self {
+        let rank = weight.shape().len().saturating_sub(2);
+        Self {
+            weight,
+            bias: None,
+            stride: vec![1; rank],
+            padding: vec![0; rank],
+            dilation: vec![1; rank],
+            groups: 1,
+        }
+    }
+
+    /// With a bias.
+    #[must_use]
+    pub fn bias(self, bias: Tensor) -> Self {
+        Self {
+            bias: Some(bias.data().to_vec()),
+            ..self
+        }
+    }
+
+    /// The same stride in every dimension.
+    #[must_use]
+    pub fn stride(mut self, stride: usize) -> Self {
+        self.stride.fill(stride);
+        self
+    }
+
+    /// The same padding in every dimension.
+    #[must_use]
+    pub fn padding(mut self, padding: usize) -> Self {
+        self.padding.fill(padding);
+        self
+    }
+
+    /// The same dilation in every dimension.
+    #[must_use]
+    pub fn dilation(mut self, dilation: usize) -> Self {
+        self.dilation.fill(dilation);
+        self
+    }
+
+    /// Channel groups.
+    #[must_use]
+    pub fn groups(self, groups: usize) -> Self {
+        Self { groups, ..self }
+    }
+}
+
+/// `y = x W^T + b`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Linear {
+    /// `[O, K]`.
+    pub weight: Tensor,
+    /// `[O]`.
+    pub bias: Option<Vec<f32>>,
+}
+
+/// Batch normalization at inference.
+#[derive(Clone, PartialEq, Debug)]
+pub struct BatchNorm {
+    /// Scale, one for each channel.
+    pub weight: Vec<f32>,
+    /// Shift.
+    pub bias: Vec<f32>,
+    /// Mean seen in training.
+    pub running_mean: Vec<f32>,
+    /// Variance seen in training.
+    pub running_var: Vec<f32>,
+    /// Added to the variance.
+    pub eps: f32,
+}
+
+/// The window of a pooling.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pool {
+    /// For each spatial dimension.
+    pub kernel: Vec<usize>,
+    /// For each spatial dimension.
+    pub stride: Vec<usize>,
+    /// For each spatial dimension, on both sides; at most half the kernel.
+    pub padding: Vec<usize>,
+    /// For each spatial dimension; 1 for averages.
+    pub dilation: Vec<usize>,
+    /// Whether the last, partial window counts.
+    pub ceil_mode: bool,
+}
+
+impl Pool {
+    /// A square window that steps by its own size.
+    pub fn square(kernel: usize) -> Self {
+        Self {
+            kernel: vec![kernel; 2],
+            stride: vec![kernel; 2],
+            padding: vec![0; 2],
+            dilation: vec![1; 2],
+            ceil_mode: false,
+        }
+    }
+}
+
+/// What a node computes.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum Op {
+    /// Convolution.
+    Conv(Conv),
+    /// Fully connected layer.
+    Linear(Linear),
+    /// Batch normalization.
+    BatchNorm(BatchNorm),
+    /// `max(x, 0)`.
+    Relu,
+    /// `min(max(x, low), high)`.
+    Clamp {
+        /// Lower bound.
+        low: f32,
+        /// Upper bound.
+        high: f32,
+    },
+    /// `a + b`.
+    Add,
+    /// Maximum over windows.
+    MaxPool(Pool),
+    /// Mean over windows.
+    AvgPool {
+        /// The window.
+        pool: Pool,
+        /// Whether padded cells count in the divisor.
+        count_include_pad: bool,
+        /// Replaces the divisor.
+        divisor_override: Option<usize>,
+    },
+    /// Mean over all spatial dimensions, which stay with size 1.
+    GlobalAvgPool,
+    /// All dimensions from `start` on become one.
+    Flatten {
+        /// The first dimension merged.
+        start: usize,
+    },
+    /// Another shape of as many elements.
+    Reshape(Vec<usize>),
+    /// The identity: dropout at inference, `contiguous`, `detach`.
+    Identity,
+}
+
+impl Op {
+    /// The activation this is, if it can be fused behind another operator.
+    pub fn as_activation(&self) -> Option<Activation> {
+        match self {
+            Op::Relu => Some(Activation::Relu),
+            Op::Clamp { low, high } => Some(Activation::Clamp {
+                low: *low,
+                high: *high,
+            }),
+            _ => None,
+        }
+    }
+}
