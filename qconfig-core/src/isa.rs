@@ -11,10 +11,18 @@ pub enum IsaLevel {
     Scalar,
     /// x86-64 with AVX2, FMA and F16C.
     Avx2,
-    /// x86-64 with AVX-512 F, BW, VL, DQ and VNNI.
+    /// [`IsaLevel::Avx2`] with AVX-VNNI: the dot product on 256-bit vectors.
+    AvxVnni,
+    /// [`IsaLevel::Avx2`] with AVX-512 F, BW, VL and DQ.
+    Avx512Bw,
+    /// [`IsaLevel::Avx512Bw`] with AVX512-VNNI.
     Avx512Vnni,
     /// AArch64 with NEON.
     Neon,
+    /// [`IsaLevel::Neon`] with the dot product (`FEAT_DotProd`).
+    NeonDot,
+    /// [`IsaLevel::NeonDot`] with the products of mixed signs and of matrices (`FEAT_I8MM`).
+    NeonI8mm,
 }
 
 impl IsaLevel {
@@ -22,8 +30,12 @@ impl IsaLevel {
     pub const ALL: &'static [IsaLevel] = &[
         IsaLevel::Scalar,
         IsaLevel::Avx2,
+        IsaLevel::AvxVnni,
+        IsaLevel::Avx512Bw,
         IsaLevel::Avx512Vnni,
         IsaLevel::Neon,
+        IsaLevel::NeonDot,
+        IsaLevel::NeonI8mm,
     ];
 
     /// The name `QCONFIG_ISA` takes.
@@ -31,9 +43,40 @@ impl IsaLevel {
         match self {
             IsaLevel::Scalar => "scalar",
             IsaLevel::Avx2 => "avx2",
+            IsaLevel::AvxVnni => "avxvnni",
+            IsaLevel::Avx512Bw => "avx512bw",
             IsaLevel::Avx512Vnni => "avx512vnni",
             IsaLevel::Neon => "neon",
+            IsaLevel::NeonDot => "neondot",
+            IsaLevel::NeonI8mm => "neoni8mm",
         }
+    }
+
+    /// Whether the level has what [`IsaLevel::Avx2`] has: a kernel without a form of its own for the level
+    /// takes that one.
+    pub const fn has_avx2(self) -> bool {
+        matches!(
+            self,
+            IsaLevel::Avx2 | IsaLevel::AvxVnni | IsaLevel::Avx512Bw | IsaLevel::Avx512Vnni
+        )
+    }
+
+    /// As [`IsaLevel::has_avx2`] for [`IsaLevel::Avx512Bw`].
+    pub const fn has_avx512bw(self) -> bool {
+        matches!(self, IsaLevel::Avx512Bw | IsaLevel::Avx512Vnni)
+    }
+
+    /// As [`IsaLevel::has_avx2`] for [`IsaLevel::Neon`].
+    pub const fn has_neon(self) -> bool {
+        matches!(
+            self,
+            IsaLevel::Neon | IsaLevel::NeonDot | IsaLevel::NeonI8mm
+        )
+    }
+
+    /// As [`IsaLevel::has_avx2`] for [`IsaLevel::NeonDot`].
+    pub const fn has_dotprod(self) -> bool {
+        matches!(self, IsaLevel::NeonDot | IsaLevel::NeonI8mm)
     }
 }
 
@@ -65,7 +108,10 @@ pub enum IsaError {
     #[error("this CPU has no {0}; choose `scalar` or leave QCONFIG_ISA unset")]
     Missing(IsaLevel),
     /// The word names no level.
-    #[error("QCONFIG_ISA is not one of `scalar`, `avx2`, `avx512vnni`, `neon`")]
+    #[error(
+        "QCONFIG_ISA is not one of `scalar`, `avx2`, `avxvnni`, `avx512bw`, `avx512vnni`, `neon`, `neondot`, \
+         `neoni8mm`"
+    )]
     Unknown,
 }
 
@@ -133,27 +179,31 @@ impl fmt::Display for Isa {
 fn has(level: IsaLevel) -> bool {
     #[cfg(all(feature = "std", target_arch = "x86_64"))]
     macro_rules! features { ($($name:tt),*) => { $(std::arch::is_x86_feature_detected!($name))&&* }; }
-    #[cfg(all(not(feature = "std"), target_arch = "x86_64"))]
+    #[cfg(all(feature = "std", target_arch = "aarch64"))]
+    macro_rules! features { ($($name:tt),*) => { $(std::arch::is_aarch64_feature_detected!($name))&&* }; }
+    #[cfg(all(
+        not(feature = "std"),
+        any(target_arch = "x86_64", target_arch = "aarch64")
+    ))]
     macro_rules! features { ($($name:tt),*) => { $(cfg!(target_feature = $name))&&* }; }
     match level {
         IsaLevel::Scalar => true,
         #[cfg(target_arch = "x86_64")]
         IsaLevel::Avx2 => features!("avx2", "fma", "f16c"),
         #[cfg(target_arch = "x86_64")]
-        IsaLevel::Avx512Vnni => {
-            features!(
-                "avx2",
-                "fma",
-                "f16c",
-                "avx512f",
-                "avx512bw",
-                "avx512vl",
-                "avx512dq",
-                "avx512vnni"
-            )
+        IsaLevel::AvxVnni => has(IsaLevel::Avx2) && features!("avxvnni"),
+        #[cfg(target_arch = "x86_64")]
+        IsaLevel::Avx512Bw => {
+            has(IsaLevel::Avx2) && features!("avx512f", "avx512bw", "avx512vl", "avx512dq")
         }
+        #[cfg(target_arch = "x86_64")]
+        IsaLevel::Avx512Vnni => has(IsaLevel::Avx512Bw) && features!("avx512vnni"),
         #[cfg(target_arch = "aarch64")]
-        IsaLevel::Neon => cfg!(target_feature = "neon"),
+        IsaLevel::Neon => features!("neon"),
+        #[cfg(target_arch = "aarch64")]
+        IsaLevel::NeonDot => has(IsaLevel::Neon) && features!("dotprod"),
+        #[cfg(target_arch = "aarch64")]
+        IsaLevel::NeonI8mm => has(IsaLevel::NeonDot) && features!("i8mm"),
         _ => false,
     }
 }

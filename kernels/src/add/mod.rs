@@ -317,11 +317,11 @@ fn run(call: Call<'_>) -> Result<(), BlobError> {
     let (a, b) = (units::slice(a, part.clone())?, units::slice(b, part)?);
     match call.isa.level() {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: an `Isa` of this level proves that the CPU has AVX2.
-        IsaLevel::Avx2 => unsafe { avx2::add(&params, a, b, call.output) },
-        #[cfg(target_arch = "x86_64")]
         // SAFETY: an `Isa` of this level proves that the CPU has AVX2, AVX-512 F, BW and VNNI.
         IsaLevel::Avx512Vnni => unsafe { avx512::add(&params, a, b, call.output) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: an `Isa` of such a level proves that the CPU has AVX2.
+        level if level.has_avx2() => unsafe { avx2::add(&params, a, b, call.output) },
         _ => reference::add(&params, a, b, call.output),
     }
     Ok(())
@@ -330,10 +330,12 @@ fn run(call: Call<'_>) -> Result<(), BlobError> {
 fn variant(blob: &[u8], isa: Isa) -> &'static str {
     let form = Header::read(blob).map(|header| header.params.form);
     match (isa.level(), form) {
-        (IsaLevel::Avx2, Ok(Form::HalfUp(_))) => "fixed_x32__avx2",
         (IsaLevel::Avx512Vnni, Ok(Form::HalfUp(_))) => "fixed_x64__avx512vnni",
-        (IsaLevel::Avx2 | IsaLevel::Avx512Vnni, Ok(Form::HalfAway(_))) => "fixed_ties_x32__avx2",
-        (IsaLevel::Avx2 | IsaLevel::Avx512Vnni, Ok(Form::Float(..))) => "float_x32__avx2",
+        (level, Ok(form)) if level.has_avx2() => match form {
+            Form::HalfUp(_) => "fixed_x32__avx2",
+            Form::HalfAway(_) => "fixed_ties_x32__avx2",
+            Form::Float(..) => "float_x32__avx2",
+        },
         (_, Ok(Form::Float(..))) => "float_x1__scalar",
         _ => "fixed_x1__scalar",
     }

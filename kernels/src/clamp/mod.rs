@@ -8,7 +8,7 @@ use qconfig_core::kernel::{
     Activation, BlobError, Call, Kernel, KernelFamily, NodeOp, NodeSpec, Refusal, Signature, Sizes,
     Split,
 };
-use qconfig_core::{DType, Isa, IsaLevel};
+use qconfig_core::{DType, Isa};
 
 use crate::affine::{bounds, stored};
 use crate::blob::{HEADER, Tag, exact};
@@ -122,8 +122,8 @@ fn run(call: Call<'_>) -> Result<(), BlobError> {
     let input = units::slice(input, part)?;
     match call.isa.level() {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: an `Isa` of these levels proves that the CPU has AVX2.
-        IsaLevel::Avx2 | IsaLevel::Avx512Vnni => unsafe {
+        // SAFETY: an `Isa` of such a level proves that the CPU has AVX2.
+        level if level.has_avx2() => unsafe {
             avx2::clamp(header.low, header.high, input, call.output);
         },
         _ => reference::clamp(header.low, header.high, input, call.output),
@@ -133,7 +133,7 @@ fn run(call: Call<'_>) -> Result<(), BlobError> {
 
 fn variant(_: &[u8], isa: Isa) -> &'static str {
     match isa.level() {
-        IsaLevel::Avx2 | IsaLevel::Avx512Vnni => "x32__avx2",
+        level if level.has_avx2() => "x32__avx2",
         _ => "x1__scalar",
     }
 }

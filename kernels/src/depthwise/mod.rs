@@ -394,11 +394,11 @@ pub(crate) fn run(call: Call<'_>) -> Result<(), BlobError> {
         };
         match call.isa.level() {
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: an `Isa` of this level proves that the CPU has AVX2.
-            IsaLevel::Avx2 => unsafe { avx2::row(row, here) },
-            #[cfg(target_arch = "x86_64")]
             // SAFETY: an `Isa` of this level proves that the CPU has AVX2, AVX-512 F and VNNI.
             IsaLevel::Avx512Vnni => unsafe { avx512::row(row, here) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: an `Isa` of such a level proves that the CPU has AVX2.
+            level if level.has_avx2() => unsafe { avx2::row(row, here) },
             _ => reference::row(row, here),
         }
         output = rest;
@@ -411,9 +411,9 @@ pub(crate) fn run(call: Call<'_>) -> Result<(), BlobError> {
 pub(crate) fn variant(blob: &[u8], isa: Isa) -> &'static str {
     match (isa.level(), read(blob)) {
         #[cfg(target_arch = "x86_64")]
-        (IsaLevel::Avx2, Ok(layer)) => avx2::variant(&layer),
-        #[cfg(target_arch = "x86_64")]
         (IsaLevel::Avx512Vnni, Ok(layer)) => avx512::variant(&layer),
+        #[cfg(target_arch = "x86_64")]
+        (level, Ok(layer)) if level.has_avx2() => avx2::variant(&layer),
         _ => "dw_1c__scalar",
     }
 }

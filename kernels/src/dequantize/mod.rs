@@ -10,7 +10,7 @@ use qconfig_core::kernel::{
     Activation, BlobError, Call, Kernel, KernelFamily, NodeOp, NodeSpec, Refusal, Signature, Sizes,
     Split,
 };
-use qconfig_core::{DType, Isa, IsaLevel};
+use qconfig_core::{DType, Isa};
 
 use crate::affine::{Stored, stored};
 use crate::blob::{HEADER, Tag, exact};
@@ -126,10 +126,8 @@ fn run(call: Call<'_>) -> Result<(), BlobError> {
     let input = units::slice(input, part.start / 4..part.end / 4)?;
     match call.isa.level() {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: an `Isa` of these levels proves that the CPU has AVX2.
-        IsaLevel::Avx2 | IsaLevel::Avx512Vnni => unsafe {
-            avx2::dequantize(header.from, input, call.output)
-        },
+        // SAFETY: an `Isa` of such a level proves that the CPU has AVX2.
+        level if level.has_avx2() => unsafe { avx2::dequantize(header.from, input, call.output) },
         _ => reference::dequantize(header.from, input, call.output),
     }
     Ok(())
@@ -137,7 +135,7 @@ fn run(call: Call<'_>) -> Result<(), BlobError> {
 
 fn variant(_: &[u8], isa: Isa) -> &'static str {
     match isa.level() {
-        IsaLevel::Avx2 | IsaLevel::Avx512Vnni => "x32__avx2",
+        level if level.has_avx2() => "x32__avx2",
         _ => "x1__scalar",
     }
 }

@@ -8,15 +8,15 @@
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
-mod avx512vnni;
+mod avx512f;
 mod reference;
 
 use half::f16;
 use qconfig_core::DType::{float16, float32};
+use qconfig_core::KernelFamily;
 use qconfig_core::kernel::{
     BlobError, Call, Kernel, NodeSpec, Refusal, Signature, Sizes, Split, WeightData,
 };
-use qconfig_core::{IsaLevel, KernelFamily};
 
 use crate::blob::{self, HEADER, Tag};
 use crate::gemm::{self, Cut, Geometry, PANEL, Panels, Part};
@@ -53,8 +53,8 @@ impl KernelFamily for F16LinearDynamic {
         split,
         run,
         variant: |_, isa| match isa.level() {
-            IsaLevel::Avx2 => "6x16__avx2",
-            IsaLevel::Avx512Vnni => "6x64__avx512f",
+            level if level.has_avx512bw() => "6x64__avx512f",
+            level if level.has_avx2() => "6x16__avx2",
             _ => "1x1__scalar",
         },
     };
@@ -240,11 +240,11 @@ fn run(call: Call<'_>) -> Result<(), BlobError> {
     };
     match call.isa.level() {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: the `Isa` proves AVX2, FMA and F16C; input and output were checked against the blob.
-        IsaLevel::Avx2 => unsafe { avx2::run(&job, call.output) },
+        // SAFETY: the `Isa` proves AVX-512 F; input and output were checked against the blob.
+        level if level.has_avx512bw() => unsafe { avx512f::run(&job, call.output) },
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above, with an `Isa` that proves AVX-512 F.
-        IsaLevel::Avx512Vnni => unsafe { avx512vnni::run(&job, call.output) },
+        // SAFETY: as above, with an `Isa` that proves AVX2, FMA and F16C.
+        level if level.has_avx2() => unsafe { avx2::run(&job, call.output) },
         _ => reference::run(&job, call.output),
     }
     Ok(())

@@ -215,12 +215,12 @@ pub(crate) fn run<R: Rows>(
     };
     match isa.level() {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: `isa` proves AVX2, FMA and F16C; `output` was checked against the part, `block`
-        // against the plan, and `Packed` against the geometry.
-        IsaLevel::Avx2 => unsafe { avx2::run(&job, output, row, block, &plan) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above, with `isa` proving AVX-512 F, BW, VL, DQ and VNNI.
+        // SAFETY: `isa` proves AVX-512 F, BW, VL, DQ and VNNI; `output` was checked against the part,
+        // `block` against the plan, and `Packed` against the geometry.
         IsaLevel::Avx512Vnni => unsafe { avx512vnni::run(&job, output, row, block, &plan) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above, with `isa` proving AVX2, FMA and F16C.
+        level if level.has_avx2() => unsafe { avx2::run(&job, output, row, block, &plan) },
         _ => reference::run(&job, output, row),
     }
     Ok(())
@@ -270,9 +270,9 @@ pub(crate) fn single<T: Copy>(inputs: &[T]) -> Result<T, BlobError> {
 pub(crate) fn variant(isa: Isa) -> &'static str {
     match isa.level() {
         #[cfg(target_arch = "x86_64")]
-        IsaLevel::Avx2 => "6x8c4__avx2",
-        #[cfg(target_arch = "x86_64")]
         IsaLevel::Avx512Vnni => "6x64c4__avx512vnni",
+        #[cfg(target_arch = "x86_64")]
+        level if level.has_avx2() => "6x8c4__avx2",
         _ => "1x1c4__scalar",
     }
 }

@@ -10,7 +10,7 @@ use qconfig_core::kernel::{
     Activation, BlobError, Call, Kernel, KernelFamily, NodeOp, NodeSpec, Refusal, Signature, Sizes,
     Split,
 };
-use qconfig_core::{DType, Isa, IsaLevel};
+use qconfig_core::{DType, Isa};
 
 use crate::blob::{HEADER, Tag, exact};
 use crate::units::{self, word};
@@ -225,17 +225,15 @@ fn run_rows<const E: usize>(input: &[u8], rows: usize, first: usize, output: &mu
     let (input, output) = (input.as_chunks::<E>().0, output.as_chunks_mut::<E>().0);
     match isa.level() {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: an `Isa` of these levels proves that the CPU has AVX2.
-        IsaLevel::Avx2 | IsaLevel::Avx512Vnni => unsafe {
-            avx2::transpose(input, rows, first, output)
-        },
+        // SAFETY: an `Isa` of such a level proves that the CPU has AVX2.
+        level if level.has_avx2() => unsafe { avx2::transpose(input, rows, first, output) },
         _ => reference::transpose(input, rows, first, output),
     }
 }
 
 fn variant(_: &[u8], isa: Isa) -> &'static str {
     match isa.level() {
-        IsaLevel::Avx2 | IsaLevel::Avx512Vnni => "tiles__avx2",
+        level if level.has_avx2() => "tiles__avx2",
         _ => "tiles__scalar",
     }
 }

@@ -4,7 +4,7 @@
 mod avx2;
 mod reference;
 
-use qconfig_core::{Isa, IsaLevel};
+use qconfig_core::Isa;
 
 /// The values of a function of one byte.
 pub(crate) type Table = [u8; 256];
@@ -13,8 +13,8 @@ pub(crate) type Table = [u8; 256];
 pub(crate) fn apply(table: &Table, input: &[u8], output: &mut [u8], isa: Isa) {
     match isa.level() {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: an `Isa` of these levels proves that the CPU has AVX2.
-        IsaLevel::Avx2 | IsaLevel::Avx512Vnni => unsafe { avx2::apply(table, input, output) },
+        // SAFETY: an `Isa` of such a level proves that the CPU has AVX2.
+        level if level.has_avx2() => unsafe { avx2::apply(table, input, output) },
         _ => reference::apply(table, input, output),
     }
 }
@@ -22,7 +22,7 @@ pub(crate) fn apply(table: &Table, input: &[u8], output: &mut [u8], isa: Isa) {
 /// The variant that [`apply`] takes.
 pub(crate) fn variant(isa: Isa) -> &'static str {
     match isa.level() {
-        IsaLevel::Avx2 | IsaLevel::Avx512Vnni => "lut_x64__avx2",
+        level if level.has_avx2() => "lut_x64__avx2",
         _ => "lut_x1__scalar",
     }
 }

@@ -1,4 +1,3 @@
-use qconfig_core::IsaLevel;
 use qconfig_core::kernel::{
     BlobError, Call, Kernel, KernelFamily, NodeOp, NodeSpec, Refusal, Sizes, Split,
 };
@@ -123,8 +122,8 @@ fn run(call: Call<'_>) -> Result<(), BlobError> {
         let cells = geometry.cells(at);
         match call.isa.level() {
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: an `Isa` of these levels proves that the CPU has AVX2.
-            IsaLevel::Avx2 | IsaLevel::Avx512Vnni => unsafe { avx2::max(input, cells, output) },
+            // SAFETY: an `Isa` of such a level proves that the CPU has AVX2.
+            level if level.has_avx2() => unsafe { avx2::max(input, cells, output) },
             _ => reference::max(input, cells, output),
         }
         if (low, high) != (0, 255) {

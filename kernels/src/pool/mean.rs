@@ -1,7 +1,7 @@
 //! What the two mean pools share: `clamp(rne(f32(sum(q - za)) * (sa / (so * k))) + zo)`.
 
+use qconfig_core::Isa;
 use qconfig_core::kernel::{NodeSpec, Refusal, TensorSpec};
-use qconfig_core::{Isa, IsaLevel};
 
 #[cfg(target_arch = "x86_64")]
 use super::avx2;
@@ -137,10 +137,8 @@ impl Mean {
         };
         match isa.level() {
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: an `Isa` of these levels proves that the CPU has AVX2.
-            IsaLevel::Avx2 | IsaLevel::Avx512Vnni => unsafe {
-                avx2::mean(input, cells, &scale, output)
-            },
+            // SAFETY: an `Isa` of such a level proves that the CPU has AVX2.
+            level if level.has_avx2() => unsafe { avx2::mean(input, cells, &scale, output) },
             _ => reference::mean(input, cells, &scale, output),
         }
     }

@@ -9,7 +9,7 @@ mod mean;
 mod reference;
 
 use qconfig_core::kernel::{Refusal, Signature, Split};
-use qconfig_core::{DType, Isa, IsaLevel};
+use qconfig_core::{DType, Isa};
 
 pub use average::Q8AvgPool;
 pub use global::Q8GlobalAvgPool;
@@ -64,7 +64,7 @@ fn split(geometry: &Geometry) -> Split {
 
 fn variant(_: &[u8], isa: Isa) -> &'static str {
     match isa.level() {
-        IsaLevel::Avx2 | IsaLevel::Avx512Vnni => "32c__avx2",
+        level if level.has_avx2() => "32c__avx2",
         _ => "1c__scalar",
     }
 }

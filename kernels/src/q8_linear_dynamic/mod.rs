@@ -9,7 +9,7 @@ use qconfig_core::DType::{float32, qint8, quint8};
 use qconfig_core::kernel::{
     Activation, BlobError, Call, Kernel, NodeSpec, Refusal, Signature, Sizes, Split,
 };
-use qconfig_core::{Isa, IsaLevel, KernelFamily};
+use qconfig_core::{Isa, KernelFamily};
 
 use crate::affine::Stored;
 use crate::blob::{self, Tag};
@@ -138,8 +138,8 @@ fn run(call: Call<'_>) -> Result<(), BlobError> {
 fn range(isa: Isa, input: &[u8]) -> (f32, f32) {
     match isa.level() {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: an `Isa` of these levels proves that the CPU has AVX2.
-        IsaLevel::Avx2 | IsaLevel::Avx512Vnni => unsafe { avx2::range(input) },
+        // SAFETY: an `Isa` of such a level proves that the CPU has AVX2.
+        level if level.has_avx2() => unsafe { avx2::range(input) },
         _ => reference::range(input),
     }
 }

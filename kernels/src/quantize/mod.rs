@@ -8,7 +8,7 @@ use qconfig_core::kernel::{
     Activation, BlobError, Call, Kernel, KernelFamily, NodeOp, NodeSpec, Refusal, Signature, Sizes,
     Split,
 };
-use qconfig_core::{DType, Isa, IsaLevel};
+use qconfig_core::{DType, Isa};
 
 use crate::affine::{Stored, stored};
 use crate::blob::{HEADER, Tag, exact};
@@ -135,15 +135,15 @@ fn run(call: Call<'_>) -> Result<(), BlobError> {
 pub(crate) fn quantize(isa: Isa, to: Stored, input: &[u8], output: &mut [u8]) {
     match isa.level() {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: an `Isa` of these levels proves that the CPU has AVX2.
-        IsaLevel::Avx2 | IsaLevel::Avx512Vnni => unsafe { avx2::quantize(to, input, output) },
+        // SAFETY: an `Isa` of such a level proves that the CPU has AVX2.
+        level if level.has_avx2() => unsafe { avx2::quantize(to, input, output) },
         _ => reference::quantize(to, input, output),
     }
 }
 
 fn variant(_: &[u8], isa: Isa) -> &'static str {
     match isa.level() {
-        IsaLevel::Avx2 | IsaLevel::Avx512Vnni => "x32__avx2",
+        level if level.has_avx2() => "x32__avx2",
         _ => "x1__scalar",
     }
 }

@@ -7,7 +7,7 @@ use qconfig_core::kernel::{
 use qconfig_core::{DType, Isa, KernelFamily};
 use qconfig_kernels::{F16LinearDynamic, Q8LinearDynamic};
 
-use crate::{Random, cases, pack, run};
+use crate::{Random, cases, levels, pack, run};
 
 #[derive(Debug)]
 enum Weight {
@@ -231,7 +231,7 @@ fn case(random: &mut Random, half: bool) -> Case {
 
 fn check(case: &Case, shift: usize) {
     let expected = oracle(case);
-    for isa in Isa::available() {
+    for isa in levels() {
         for parts in [1, 3] {
             assert_eq!(case.run(isa, parts, shift), expected, "{isa} {case:?}");
         }
@@ -304,7 +304,7 @@ fn damaged_blobs_are_errors_or_harmless() {
                 *byte = random.next() as u8;
             }
         }
-        for isa in Isa::available() {
+        for isa in levels() {
             // whatever the answer, it is one
             let _ = run(case.kernel(), &blob, &input, scratch, isa, 1, 0);
         }

@@ -14,6 +14,14 @@ fn cases(all: usize) -> usize {
         .map_or(all, |most: usize| most.min(all))
 }
 
+/// The levels of this CPU, or the one that `QCONFIG_ISA` forces.
+fn levels() -> Vec<Isa> {
+    match std::env::var_os("QCONFIG_ISA") {
+        None => Isa::available().collect(),
+        Some(_) => vec![Isa::from_env().expect("QCONFIG_ISA names a level of this CPU")],
+    }
+}
+
 /// A small generator of the same numbers every time (splitmix64).
 struct Random(u64);
 

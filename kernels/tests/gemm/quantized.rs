@@ -7,7 +7,7 @@ use qconfig_core::kernel::{
 use qconfig_core::{DType, Isa, KernelFamily};
 use qconfig_kernels::{Q8Conv, Q8Linear};
 
-use crate::{Random, cases, pack, run};
+use crate::{Random, cases, levels, pack, run};
 
 /// A node and its input, owned.
 #[derive(Clone, Debug)]
@@ -353,7 +353,7 @@ fn assert_same(case: &Case, what: &str, found: &[u8], expected: &[u8]) {
 
 fn check(case: &Case, random: &mut Random) {
     let expected = oracle(case);
-    for isa in Isa::available() {
+    for isa in levels() {
         let shift = random.below(4);
         assert_same(
             case,
@@ -401,7 +401,7 @@ fn any_split_gives_the_same_bytes() {
                 vec![20, 12],
             );
         }
-        for isa in Isa::available() {
+        for isa in levels() {
             let whole = case.run(isa, 1, 0);
             for parts in [2, 3, 8] {
                 assert_same(&case, "split", &case.run(isa, parts, 0), &whole);
@@ -468,7 +468,7 @@ fn an_empty_batch_has_no_units() {
         vec![0, 3],
         vec![3, 8],
     );
-    for isa in Isa::available() {
+    for isa in levels() {
         assert!(case.run(isa, 1, 0).is_empty());
     }
 }
@@ -498,7 +498,7 @@ fn damaged_blobs_are_errors_or_harmless() {
                 };
             }
         }
-        for isa in Isa::available() {
+        for isa in levels() {
             // whatever the answer, it is one
             let _ = run(case.kernel(), &blob, &case.data, scratch, isa, 1, 0);
         }
@@ -548,7 +548,7 @@ fn wrong_lengths_are_errors() {
                 usize::MAX - 1..usize::MAX,
             ),
         ] {
-            for isa in Isa::available() {
+            for isa in levels() {
                 let call = Call {
                     blob: &blob,
                     inputs: &[&case.data[..input]],
