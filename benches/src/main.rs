@@ -1,0 +1,106 @@
+//! The process that runs qconfig beside other libraries: `peers/run.py` talks to it line by line.
+
+use std::io::{self, BufRead, Write};
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context as _, bail};
+use qconfig::Isa;
+use qconfig::backends::QNNPACK;
+use qconfig::kernels::glue;
+use qconfig::runtime::{Plan, Session, SessionOptions};
+use qconfig_benches::{export, nets};
+
+const USAGE: &str = "usage:
+  qconfig-peer export NET FOLDER   writes the float network for other libraries
+  qconfig-peer save NET FILE       writes the quantized network's plan
+  qconfig-peer first FILE INPUT    one answer of a plan, from a cold start
+  qconfig-peer serve               answers lines: `load FILE INPUT THREADS`, `run TIMES`, `output FILE`";
+
+/// Side of the networks' images.
+const SIZE: usize = 224;
+
+fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        ["export", net, folder] => export::export(net, &nets::graph(net, SIZE)?, folder.as_ref()),
+        ["save", net, file] => save(net, file.as_ref()),
+        ["first", file, input] => {
+            let plan = load(file)?;
+            let mut session = Session::new(plan, SessionOptions::with_isa(Isa::from_env()?))?;
+            fill(&mut session, input)?;
+            session.run()?;
+            println!("{}", session.output(0)?.len());
+            Ok(())
+        }
+        ["serve"] => serve(),
+        _ => bail!("{USAGE}"),
+    }
+}
+
+fn save(net: &str, file: &Path) -> anyhow::Result<()> {
+    let (_, lowered) = nets::quantize(&nets::graph(net, SIZE)?)?;
+    std::fs::write(file, lowered.plan.to_bytes()).with_context(|| file.display().to_string())
+}
+
+fn load(file: &str) -> anyhow::Result<Plan<'static>> {
+    let kernels = |name: &str| QNNPACK.kernel_named(name).or_else(|| glue(name));
+    Plan::from_file(file, kernels).with_context(|| file.to_string())
+}
+
+/// Fills the inputs, one behind the other, with the bytes of a file.
+fn fill(session: &mut Session<'_>, file: &str) -> anyhow::Result<()> {
+    let bytes = std::fs::read(file).with_context(|| file.to_string())?;
+    let mut rest = &bytes[..];
+    for index in 0..session.plan().inputs().len() {
+        let input = session.input_mut(index)?;
+        let (mine, more) = rest
+            .split_at_checked(input.len())
+            .with_context(|| format!("{file} is too short for input {index}"))?;
+        input.copy_from_slice(mine);
+        rest = more;
+    }
+    Ok(())
+}
+
+fn serve() -> anyhow::Result<()> {
+    let mut session: Option<Session<'_>> = None;
+    let mut out = io::stdout().lock();
+    for line in io::stdin().lock().lines() {
+        let line = line?;
+        let words: Vec<&str> = line.split(' ').collect();
+        match words[..] {
+            ["load", file, input, threads] => {
+                let options = SessionOptions {
+                    threads: threads.parse()?,
+                    ..SessionOptions::with_isa(Isa::from_env()?)
+                };
+                let mut made = Session::new(load(file)?, options)?;
+                fill(&mut made, input)?;
+                made.run()?;
+                writeln!(out, "ok {}", made.isa())?;
+                session = Some(made);
+            }
+            ["run", times] => {
+                let session = session.as_mut().context("`load` comes first")?;
+                let times: usize = times.parse()?;
+                let mut nanoseconds = Vec::with_capacity(times);
+                for _ in 0..times {
+                    let start = Instant::now();
+                    session.run()?;
+                    nanoseconds.push(start.elapsed().as_nanos().to_string());
+                }
+                writeln!(out, "{}", nanoseconds.join(" "))?;
+            }
+            ["output", file] => {
+                let session = session.as_ref().context("`load` comes first")?;
+                std::fs::write(file, session.output(0)?)?;
+                writeln!(out, "ok")?;
+            }
+            _ => bail!("`{line}` is no request"),
+        }
+        out.flush()?;
+    }
+    Ok(())
+}
