@@ -7,12 +7,13 @@ use crate::check::Life;
 use crate::plan::Tensor;
 
 /// Gives every tensor an offset so that what lives at the same time does not overlap; `None` where
-/// the offsets would overflow. `lives` are by owner; a tensor that shares memory gets its owner's
-/// offset.
+/// the offsets would overflow. `lives` are by owner; a tensor that shares memory stays where it is
+/// inside its owner.
 ///
 /// The largest tensors choose first, and each takes the smallest gap it fits in: the order that
 /// wastes least in practice.
 pub(crate) fn place(tensors: &mut [Tensor<'_>], lives: &[Option<Life>]) -> Option<()> {
+    let inside = inside(tensors);
     let mut owners: Vec<(usize, usize, Life)> = Vec::new();
     for (index, tensor) in tensors.iter_mut().enumerate() {
         tensor.offset = 0;
@@ -35,12 +36,13 @@ pub(crate) fn place(tensors: &mut [Tensor<'_>], lives: &[Option<Life>]) -> Optio
             tensor.offset = offset;
         }
     }
-    follow_owners(tensors);
+    follow_owners(tensors, &inside);
     Some(())
 }
 
 /// Gives every tensor memory of its own; `None` where the offsets would overflow.
 pub(crate) fn place_apart(tensors: &mut [Tensor<'_>]) -> Option<usize> {
+    let inside = inside(tensors);
     let mut next = 0usize;
     for (index, tensor) in tensors.iter_mut().enumerate() {
         if tensor.storage.index() == index && tensor.bytes > 0 {
@@ -48,7 +50,7 @@ pub(crate) fn place_apart(tensors: &mut [Tensor<'_>]) -> Option<usize> {
             next = next.checked_add(align_up(tensor.bytes)?)?;
         }
     }
-    follow_owners(tensors);
+    follow_owners(tensors, &inside);
     Some(next)
 }
 
@@ -77,14 +79,30 @@ fn best_gap(placed: &[Placed], bytes: usize, life: &Life) -> Option<usize> {
     }
 }
 
-fn follow_owners(tensors: &mut [Tensor<'_>]) {
-    for index in 0..tensors.len() {
+/// Where in its owner each tensor begins.
+fn inside(tensors: &[Tensor<'_>]) -> Vec<usize> {
+    let owner = |tensor: &Tensor<'_>| {
+        tensors
+            .get(tensor.storage.index())
+            .map(|owner| owner.offset)
+    };
+    let offsets = tensors.iter().map(|tensor| {
+        // what was checked begins inside its owner
+        let start = owner(tensor).and_then(|start| tensor.offset.checked_sub(start));
+        start.unwrap_or(0)
+    });
+    offsets.collect()
+}
+
+fn follow_owners(tensors: &mut [Tensor<'_>], inside: &[usize]) {
+    for (index, inside) in inside.iter().enumerate() {
         let owner = tensors.get(index).map(|tensor| tensor.storage.index());
         let offset = owner
             .and_then(|owner| tensors.get(owner))
             .map(|owner| owner.offset);
         if let (Some(tensor), Some(offset)) = (tensors.get_mut(index), offset) {
-            tensor.offset = offset;
+            // an owner begins at its own beginning
+            tensor.offset = offset.saturating_add(*inside);
         }
     }
 }

@@ -102,7 +102,7 @@ pub enum BuildError {
     /// A rule that every plan keeps.
     #[error(transparent)]
     Flaw(#[from] Flaw),
-    /// A tensor that would, by way of others, be another shape of itself.
+    /// A tensor that would, by way of others, be another shape or a part of itself.
     #[error("{0} cannot be another shape of itself")]
     AliasOfItself(Place),
     /// A tensor that is already another shape of one.
@@ -140,7 +140,7 @@ impl PlanBuilder {
     }
 
     /// Adds a tensor. Each must then be an input, the output of a step, or another shape
-    /// ([`PlanBuilder::alias`]) of one.
+    /// ([`PlanBuilder::alias`]) or a part ([`PlanBuilder::view`]) of one.
     ///
     /// # Errors
     /// [`BuildError::Flaw`] where the quantization parameters do not fit the dtype or the bytes
@@ -190,29 +190,37 @@ impl PlanBuilder {
     /// [`BuildError::AliasTwice`] and [`BuildError::AliasOfItself`].
     pub fn alias(&mut self, from: TensorId, to: TensorId) -> Result<(), BuildError> {
         let place = |id: TensorId| check_place(&self.tensors, id);
+        let old = self.known(from, || place(to))?.bytes;
+        if old != self.known(to, || place(to))?.bytes {
+            let (place, other, what) = (place(to), place(from), "length");
+            return Err(Flaw::Alias { place, other, what }.into());
+        }
+        self.view(from, 0, to)
+    }
+
+    /// Makes `to` a part of `from`, its bytes from `offset` on: a range of the outermost dimension, or
+    /// one of several results that a kernel writes behind each other, costs nothing.
+    ///
+    /// # Errors
+    /// As [`PlanBuilder::alias`], and [`BuildError::Flaw`] where `to` would reach beyond the end of
+    /// `from` or begin in the middle of an element.
+    pub fn view(&mut self, from: TensorId, offset: usize, to: TensorId) -> Result<(), BuildError> {
+        let place = |id: TensorId| check_place(&self.tensors, id);
         let old = self.known(from, || place(to))?;
         let new = self.known(to, || place(to))?;
-        let what = if old.dtype != new.dtype {
-            "dtype"
-        } else if old.bytes != new.bytes {
-            "length"
-        } else if old.qparams != new.qparams {
-            "scale or zero point"
-        } else {
-            ""
-        };
-        if !what.is_empty() {
+        if let Some(what) = check::unfit(old, new, Some(offset)) {
             let (place, other) = (place(to), place(from));
             return Err(Flaw::Alias { place, other, what }.into());
         }
         if new.storage != to {
             return Err(BuildError::AliasTwice(place(to)));
         }
-        if self.owner(from) == to {
+        if self.owner(from).0 == to {
             return Err(BuildError::AliasOfItself(place(to)));
         }
         if let Some(tensor) = self.tensors.get_mut(to.index()) {
             tensor.storage = from;
+            tensor.offset = offset;
         }
         Ok(())
     }
@@ -287,12 +295,14 @@ impl PlanBuilder {
     /// [`BuildError::Flaw`] for the first rule that is broken; [`BuildError::Memory`].
     pub fn finish(mut self) -> Result<Plan<'static>, BuildError> {
         let blobs = self.gather()?;
+        let mut resolved = Vec::with_capacity(self.tensors.len());
         for index in 0..self.tensors.len() {
             let Ok(id) = u32::try_from(index) else { break };
-            let owner = self.owner(TensorId(id));
-            if let Some(tensor) = self.tensors.get_mut(index) {
-                tensor.storage = owner;
-            }
+            let (owner, offset) = self.owner(TensorId(id));
+            resolved.push((owner, offset));
+        }
+        for (tensor, (owner, offset)) in self.tensors.iter_mut().zip(resolved) {
+            (tensor.storage, tensor.offset) = (owner, offset);
         }
         let lives = check::check(
             &self.tensors,
@@ -355,14 +365,17 @@ impl PlanBuilder {
         })
     }
 
-    /// Whose memory a tensor is, through any number of aliases; there is no cycle.
-    fn owner(&self, mut id: TensorId) -> TensorId {
+    /// Whose memory a tensor is, through any number of aliases, and where in it; there is no cycle.
+    fn owner(&self, mut id: TensorId) -> (TensorId, usize) {
+        let mut offset = 0usize;
         while let Some(tensor) = self.tensors.get(id.index())
             && tensor.storage != id
         {
+            // each lies inside the next one, so the sum is at most the owner's length
+            offset = offset.saturating_add(tensor.offset);
             id = tensor.storage;
         }
-        id
+        (id, offset)
     }
 }
 

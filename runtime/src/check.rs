@@ -49,7 +49,8 @@ pub enum Flaw {
         /// The dtype.
         dtype: DType,
     },
-    /// A tensor that shares its memory differs from the other in more than its shape.
+    /// A tensor that shares the memory of another differs from it in more than its shape, or does not lie
+    /// inside it.
     #[error("{place} shares the memory of {other}, but they differ in {what}")]
     Alias {
         /// The tensor.
@@ -245,7 +246,31 @@ pub(crate) fn check(
     Ok(lives)
 }
 
-/// What shares memory has the same bytes; and whose memory it is, owns it.
+/// What keeps `tensor` from being a part of `owner`, `offset` bytes into it; `None` stands for an offset
+/// that is not inside.
+pub(crate) fn unfit(
+    owner: &Tensor<'_>,
+    tensor: &Tensor<'_>,
+    offset: Option<usize>,
+) -> Option<&'static str> {
+    let element = (tensor.dtype.bits() as usize / 8).max(1);
+    let end = offset.and_then(|offset| offset.checked_add(tensor.bytes));
+    if owner.dtype != tensor.dtype {
+        Some("dtype")
+    } else if tensor.bytes > owner.bytes {
+        Some("length")
+    } else if owner.qparams != tensor.qparams {
+        Some("scale or zero point")
+    } else if end.is_none_or(|end| end > owner.bytes)
+        || offset.is_none_or(|offset| !offset.is_multiple_of(element))
+    {
+        Some("offset")
+    } else {
+        None
+    }
+}
+
+/// What shares memory lies inside it; and whose memory it is, owns it.
 fn check_alias(tensors: &[Tensor<'_>], index: usize) -> Result<(), Flaw> {
     let Some(tensor) = tensors.get(index) else {
         return Ok(());
@@ -261,14 +286,8 @@ fn check_alias(tensors: &[Tensor<'_>], index: usize) -> Result<(), Flaw> {
     };
     let what = if owner.storage != tensor.storage {
         "whose it is"
-    } else if owner.dtype != tensor.dtype {
-        "dtype"
-    } else if owner.bytes != tensor.bytes {
-        "length"
-    } else if owner.qparams != tensor.qparams {
-        "scale or zero point"
-    } else if owner.offset != tensor.offset {
-        "offset"
+    } else if let Some(what) = unfit(owner, tensor, tensor.offset.checked_sub(owner.offset)) {
+        what
     } else {
         return Ok(());
     };
@@ -362,6 +381,10 @@ pub(crate) fn check_arena(
 ) -> Result<usize, Flaw> {
     let mut arena = 0;
     for (index, tensor) in tensors.iter().enumerate() {
+        if tensor.storage.index() != index {
+            // inside its owner
+            continue;
+        }
         let end = tensor.offset.checked_add(tensor.bytes);
         let possible = tensor.offset.is_multiple_of(ALIGN)
             && (tensor.bytes > 0 || tensor.offset == 0)
@@ -395,11 +418,13 @@ pub(crate) fn check_arena(
     for (index, step) in steps.iter().enumerate() {
         add(&mut alive, step.output, &|| step_place(steps, index))?;
         for id in step.inputs.iter().chain([&step.output]) {
-            let Some(tensor) = tensors.get(id.index()) else {
-                continue;
-            };
-            let life = lives.get(tensor.storage.index()).copied().flatten();
-            if tensor.bytes > 0 && life.is_some_and(|life| life.end == index + 1) {
+            let owner = tensors.get(id.index()).map(|tensor| tensor.storage.index());
+            let Some(owner) = owner else { continue };
+            let life = lives.get(owner).copied().flatten();
+            if let Some(tensor) = tensors.get(owner)
+                && tensor.bytes > 0
+                && life.is_some_and(|life| life.end == index + 1)
+            {
                 alive.remove(&tensor.offset);
             }
         }

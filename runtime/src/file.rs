@@ -16,7 +16,8 @@
 //! Integers are little-endian. A string is a `u32` length and UTF-8; a tensor is named by its `u32`
 //! number. Records:
 //! - tensor: name, dtype's name, `u32` rank and `u64` dimensions, `u8` 0 or 1 and then `f32` scale and
-//!   `i32` zero point, `u32` number of the tensor whose memory it is, `u64` offset in the arena;
+//!   `i32` zero point, `u32` number of the tensor whose memory it is (its own, or the one it is another shape
+//!   or a part of), `u64` offset in the arena;
 //! - input, output: tensor;
 //! - step: name, pattern, dtype config, kernel's name, `u64` offset and `u64` length in the packed
 //!   weights, `u64` scratch bytes, `u32` count and tensors that it reads, tensor that it writes.

@@ -13,7 +13,7 @@ use crate::{PlanBuilder, Session, SessionOptions, StepInfo, TensorInfo};
 #[path = "../tests/toy/mod.rs"]
 mod toy;
 
-/// `y = 3 (x + 1) + x`, reshaped, beside a quantized and a float tensor that are only copied.
+/// `y = 3 (x + 1) + x`, reshaped, beside a quantized tensor and a part of a float one that are only copied.
 fn plan() -> Plan<'static> {
     let mut builder = PlanBuilder::new();
     let info = |name, dtype, shape| TensorInfo {
@@ -33,9 +33,11 @@ fn plan() -> Plan<'static> {
     let q = tensor("q", DType::qint8, &[5]);
     let q_copy = tensor("q_copy", DType::qint8, &[1, 5]);
     let f = tensor("f", DType::float32, &[1, 3]);
-    let f_copy = tensor("f_copy", DType::float32, &[3]);
+    let f_copy = tensor("f_copy", DType::float32, &[2]);
     let y = tensor("y", DType::uint8, &[70]);
+    let f_part = tensor("f_part", DType::float32, &[2]);
     builder.alias(sum, flat).expect("same length");
+    builder.view(f, 4, f_part).expect("inside");
     for id in [x, q, f] {
         builder.input(id).expect("known");
     }
@@ -43,7 +45,7 @@ fn plan() -> Plan<'static> {
         ("next", &toy::ADD_ONE, &[x][..], more),
         ("sum", &toy::SUM, &[more, x], sum),
         ("q", &toy::COPY, &[q], q_copy),
-        ("f", &toy::COPY, &[f], f_copy),
+        ("f", &toy::COPY, &[f_part], f_copy),
         ("last", &toy::COPY, &[flat], y),
     ] {
         let step = StepInfo {
@@ -294,14 +296,24 @@ fn tensors_that_lie() {
         text
     );
     let text = "tensor 3 \"flat\" shares the memory of tensor 2 \"sum\", but they differ in length";
-    assert_eq!(changed(|plan| plan.tensors[3].shape = vec![69]), text);
+    assert_eq!(changed(|plan| plan.tensors[3].shape = vec![71]), text);
     let text = "tensor 3 \"flat\" shares the memory of tensor 2 \"sum\", but they differ in offset";
     assert_eq!(changed(|plan| plan.tensors[3].offset += 64), text);
+    assert_eq!(changed(|plan| plan.tensors[3].offset = usize::MAX), text);
+    // before its beginning, in the middle of an element, beyond its end
+    let text = "tensor 9 \"f_part\" shares the memory of tensor 6 \"f\", but they differ in offset";
+    for offset in [4usize.wrapping_neg(), 1, 8, usize::MAX - 7] {
+        let error = changed(|plan| {
+            let start = plan.tensors[6].offset;
+            plan.tensors[9].offset = start.wrapping_add(offset);
+        });
+        assert_eq!(error, text);
+    }
     let text =
         "tensor 0 \"x\" shares the memory of tensor 3 \"flat\", but they differ in whose it is";
     assert_eq!(changed(|plan| plan.tensors[0].storage = TensorId(3)), text);
-    let text = "tensor 8 \"y\" names tensor 9, but there are 9";
-    assert_eq!(changed(|plan| plan.tensors[8].storage = TensorId(9)), text);
+    let text = "tensor 8 \"y\" names tensor 10, but there are 10";
+    assert_eq!(changed(|plan| plan.tensors[8].storage = TensorId(10)), text);
 }
 
 #[test]
@@ -322,7 +334,7 @@ fn an_order_that_lies() {
     assert_eq!(changed(|plan| plan.steps[1].output = TensorId(0)), text);
     let text = "step 1 \"sum\" writes tensor 3 \"flat\", which already has a value";
     assert_eq!(changed(|plan| plan.steps[1].output = TensorId(3)), text);
-    let text = "step 0 \"next\" names tensor 99, but there are 9";
+    let text = "step 0 \"next\" names tensor 99, but there are 10";
     assert_eq!(
         changed(|plan| plan.steps[0].inputs = vec![TensorId(99)]),
         text
@@ -330,7 +342,7 @@ fn an_order_that_lies() {
     assert_eq!(changed(|plan| plan.steps[0].output = TensorId(99)), text);
     let text = "input 1 writes tensor 0 \"x\", which already has a value";
     assert_eq!(changed(|plan| plan.inputs[1] = TensorId(0)), text);
-    let text = "output 0 names tensor 4294967295, but there are 9";
+    let text = "output 0 names tensor 4294967295, but there are 10";
     assert_eq!(changed(|plan| plan.outputs[0] = TensorId(u32::MAX)), text);
     let text = "step 0 \"next\" has 17 inputs, at most 16 are possible";
     assert_eq!(
@@ -339,10 +351,10 @@ fn an_order_that_lies() {
     );
     let orphan = |plan: &mut Plan<'static>| {
         let mut tensor = plan.tensors[0].clone();
-        tensor.storage = TensorId(9);
+        tensor.storage = TensorId(10);
         plan.tensors.push(tensor);
     };
-    let text = "nothing writes tensor 9 \"x\": make it an input, a step's output or another shape of a tensor";
+    let text = "nothing writes tensor 10 \"x\": make it an input, a step's output or another shape of a tensor";
     assert_eq!(changed(orphan), text);
 }
 

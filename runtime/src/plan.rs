@@ -46,7 +46,7 @@ pub struct Tensor<'a> {
     pub(crate) dtype: DType,
     pub(crate) shape: Vec<usize>,
     pub(crate) qparams: Option<QParams>,
-    /// The tensor whose memory this is: itself, or what it is another shape of.
+    /// The tensor whose memory this is: itself, or what it is another shape or a part of.
     pub(crate) storage: TensorId,
     pub(crate) offset: usize,
     pub(crate) bytes: usize,
@@ -207,7 +207,8 @@ impl Tensor<'_> {
         }
     }
 
-    /// The tensor that it shares its memory with, where it is only another shape of it.
+    /// The tensor that it shares its memory with, where it is only another shape or a part of it; else
+    /// itself.
     pub fn storage(&self) -> TensorId {
         self.storage
     }

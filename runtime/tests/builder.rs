@@ -3,9 +3,11 @@
 #[allow(dead_code, reason = "shared by several tests")]
 mod toy;
 
-use qconfig_core::DType;
 use qconfig_core::kernel::QParams;
-use qconfig_runtime::{BuildError, Flaw, Plan, PlanBuilder, StepInfo, TensorId, TensorInfo};
+use qconfig_core::{DType, Isa};
+use qconfig_runtime::{
+    BuildError, Flaw, Plan, PlanBuilder, Session, SessionOptions, StepInfo, TensorId, TensorInfo,
+};
 
 const BYTES: TensorInfo<'_> = TensorInfo {
     name: "x",
@@ -205,6 +207,68 @@ fn shapes_share_through_shapes_in_any_order() {
     }
     // x, a and y
     assert_eq!(plan.arena_bytes(), 3 * 64);
+}
+
+/// Parts of parts lie where the sum of their offsets says, and keep the whole alive.
+#[test]
+fn parts_lie_inside() {
+    let mut builder = PlanBuilder::new();
+    let mut part = |name, len| {
+        let shape = &[len][..];
+        builder
+            .tensor(TensorInfo {
+                name,
+                shape,
+                ..BYTES
+            })
+            .expect("a tensor")
+    };
+    let (x, whole, half, end, again) = (
+        part("x", 8),
+        part("whole", 8),
+        part("half", 4),
+        part("end", 1),
+        part("again", 1),
+    );
+    let y = part("y", 1);
+    builder.input(x).expect("known");
+    builder.view(half, 3, end).expect("inside");
+    builder.view(whole, 4, half).expect("inside");
+    let mut error = |from, offset, to| match builder.view(from, offset, to) {
+        Err(error) => error.to_string(),
+        Ok(()) => String::new(),
+    };
+    let text =
+        "tensor 4 \"again\" shares the memory of tensor 1 \"whole\", but they differ in offset";
+    assert_eq!(error(whole, 8, again), text);
+    assert_eq!(error(whole, usize::MAX, again), text);
+    let text =
+        "tensor 1 \"whole\" shares the memory of tensor 4 \"again\", but they differ in length";
+    assert_eq!(error(again, 0, whole), text);
+    assert_eq!(error(half, 0, again), "");
+    next(&mut builder, "one", x, whole);
+    next(&mut builder, "two", end, y);
+    builder.output(y).expect("known");
+    builder.output(again).expect("known");
+    let plan = builder.finish().expect("a plan");
+    let range = |id| plan.tensor(id).expect("known").range();
+    let start = range(whole).start;
+    assert_eq!(range(half), start + 4..start + 8);
+    assert_eq!(range(end), start + 7..start + 8);
+    assert_eq!(range(again), start + 4..start + 5);
+    assert_eq!(plan.tensor(end).expect("known").storage(), whole);
+    for keep_all in [false, true] {
+        let options = SessionOptions {
+            keep_all,
+            ..SessionOptions::with_isa(Isa::SCALAR)
+        };
+        let mut session = Session::new(&plan, options).expect("a session");
+        let input = session.input_mut(0).expect("an input");
+        input.copy_from_slice(&[0, 1, 2, 3, 4, 5, 6, 7]);
+        session.run().expect("runs");
+        assert_eq!(session.output(0).expect("an output"), [9]);
+        assert_eq!(session.output(1).expect("an output"), [5]);
+    }
 }
 
 #[test]
