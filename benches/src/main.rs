@@ -9,11 +9,12 @@ use qconfig::Isa;
 use qconfig::backends::QNNPACK;
 use qconfig::kernels::glue;
 use qconfig::runtime::{Plan, Session, SessionOptions};
-use qconfig_benches::{export, nets};
+use qconfig_benches::{export, layers, nets};
 
 const USAGE: &str = "usage:
   qconfig-peer export NET FOLDER   writes the float network for other libraries
   qconfig-peer save NET FILE       writes the quantized network's plan
+  qconfig-peer layer NAME FOLDER   writes one layer, its plan and its inputs
   qconfig-peer first FILE INPUT    one answer of a plan, from a cold start
   qconfig-peer serve               answers lines: `load FILE INPUT THREADS`, `run TIMES`, `output FILE`";
 
@@ -26,6 +27,7 @@ fn main() -> anyhow::Result<()> {
     match words[..] {
         ["export", net, folder] => export::export(net, &nets::graph(net, SIZE)?, folder.as_ref()),
         ["save", net, file] => save(net, file.as_ref()),
+        ["layer", name, folder] => layers::save(name, folder.as_ref()),
         ["first", file, input] => {
             let plan = load(file)?;
             let mut session = Session::new(plan, SessionOptions::with_isa(Isa::from_env()?))?;

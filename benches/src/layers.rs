@@ -1,0 +1,274 @@
+//! Single layers for measuring: a plan of one step between quantized (or, for dynamic kernels, float)
+//! tensors, and the same layer in float.
+
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use qconfig::kernel::{Activation, NodeOp, QParams, WeightData, WeightSpec};
+use qconfig::kernels::{F16LinearDynamic, Q8Add, Q8Linear, Q8LinearDynamic};
+use qconfig::quantize::Tensor;
+use qconfig::runtime::{Plan, PlanBuilder, StepInfo, TensorId, TensorInfo};
+use qconfig::{DType, Kernel, KernelFamily};
+use serde_json::json;
+
+use crate::data::Random;
+use crate::export::write_tensors;
+
+/// What the names of layers look like.
+pub const KINDS: &str = "linear-MxNxK, dynamic-MxNxK, fp16-MxNxK, add-HxWxC";
+
+/// A layer in eight bits and in float.
+struct Layer {
+    plan: Plan<'static>,
+    /// The plan's inputs, one behind the other.
+    input: Vec<u8>,
+    /// Weight, bias, inputs and output in float.
+    tensors: Vec<(String, Tensor)>,
+    /// Of the inputs and of the output, where they are quantized.
+    qparams: Vec<QParams>,
+}
+
+/// Writes a layer into a folder: `NAME.plan` and `NAME.input` for `qconfig-peer serve`,
+/// `NAME.safetensors` (`weight`, `bias`, `input.N`, `output`) and `NAME.json` (scales and zero points of
+/// the inputs, then of the output) for other libraries.
+///
+/// # Errors
+/// Where there is no such layer, or the files cannot be written.
+pub fn save(name: &str, folder: &Path) -> anyhow::Result<()> {
+    let layer = layer(name)?;
+    let write = |kind: &str, bytes: Vec<u8>| {
+        let path = folder.join(format!("{name}.{kind}"));
+        std::fs::write(&path, bytes).with_context(|| path.display().to_string())
+    };
+    std::fs::create_dir_all(folder)?;
+    write("plan", layer.plan.to_bytes())?;
+    write("input", layer.input)?;
+    let qparams = layer.qparams.iter();
+    let qparams: Vec<_> = qparams
+        .map(|q| json!({ "scale": q.scale, "zero_point": q.zero_point }))
+        .collect();
+    write(
+        "json",
+        serde_json::to_vec_pretty(&json!({ "qparams": qparams }))?,
+    )?;
+    write_tensors(&layer.tensors, &folder.join(format!("{name}.safetensors")))
+}
+
+fn layer(name: &str) -> anyhow::Result<Layer> {
+    let unknown = || format!("no layer is called `{name}`; there are: {KINDS}");
+    let (kind, dims) = name.split_once('-').with_context(unknown)?;
+    let dims: Vec<usize> = dims
+        .split('x')
+        .map(str::parse)
+        .collect::<Result<_, _>>()
+        .with_context(unknown)?;
+    match (kind, &dims[..]) {
+        ("linear", &[m, n, k]) => linear(Linear { m, n, k }),
+        ("dynamic", &[m, n, k]) => dynamic(Linear { m, n, k }, Q8LinearDynamic::KERNEL),
+        ("fp16", &[m, n, k]) => dynamic(Linear { m, n, k }, F16LinearDynamic::KERNEL),
+        ("add", &[h, w, c]) => add([1, h, w, c]),
+        _ => bail!(unknown()),
+    }
+}
+
+/// Sizes of `y[m, n] = x[m, k] w[n, k]^T + b[n]`.
+#[derive(Clone, Copy)]
+struct Linear {
+    m: usize,
+    n: usize,
+    k: usize,
+}
+
+/// A weight in eight bits, symmetric, one scale a row.
+struct Quantized {
+    shape: [usize; 2],
+    values: Vec<i8>,
+    scales: Vec<f32>,
+    zero_points: Vec<i32>,
+}
+
+impl Quantized {
+    fn new(weight: &Tensor, [n, k]: [usize; 2]) -> Self {
+        let (mut values, mut scales) = (Vec::with_capacity(n * k), Vec::new());
+        for row in weight.data().chunks(k) {
+            let largest = row.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+            let scale = largest / 127.0;
+            values.extend(row.iter().map(|x| (x / scale).round_ties_even() as i8));
+            scales.push(scale);
+        }
+        Self {
+            shape: [n, k],
+            values,
+            scales,
+            zero_points: vec![0; n],
+        }
+    }
+
+    fn spec(&self) -> WeightSpec<'_> {
+        WeightSpec {
+            dtype: DType::qint8,
+            shape: &self.shape,
+            data: WeightData::I8(&self.values),
+            scales: &self.scales,
+            zero_points: &self.zero_points,
+        }
+    }
+}
+
+/// The inputs of a layer: bytes, and what they stand for.
+fn bytes(random: &mut Random, shape: &[usize], q: QParams) -> anyhow::Result<(Vec<u8>, Tensor)> {
+    let count = shape.iter().product();
+    let bytes: Vec<u8> = (0..count).map(|_| random.byte()).collect();
+    let real = |byte: &u8| q.scale * (i32::from(*byte) - q.zero_point) as f32;
+    let tensor = Tensor::new(shape.to_vec(), bytes.iter().map(real).collect())?;
+    Ok((bytes, tensor))
+}
+
+/// Parameters for values that deviate by `deviation` around zero.
+fn around_zero(deviation: f32) -> QParams {
+    QParams {
+        scale: deviation / 32.0,
+        zero_point: 128,
+    }
+}
+
+fn deviation(tensor: &Tensor) -> f32 {
+    let squares: f32 = tensor.data().iter().map(|x| x * x).sum();
+    (squares / tensor.data().len() as f32).sqrt()
+}
+
+fn product(
+    Linear { m, n, k }: Linear,
+    x: &Tensor,
+    w: &Tensor,
+    b: &Tensor,
+) -> anyhow::Result<Tensor> {
+    let mut graph = qconfig::quantize::GraphBuilder::new();
+    let input = graph.input("input", &[m, k])?;
+    let weight = Tensor::new(vec![n, k], w.data().to_vec())?;
+    let output = graph.linear("linear", input, weight, Some(b.clone()))?;
+    let outputs = graph.finish(&[output])?.run(std::slice::from_ref(x))?;
+    outputs.into_iter().next().context("one output")
+}
+
+fn tensor(
+    builder: &mut PlanBuilder,
+    name: &str,
+    shape: &[usize],
+    qparams: Option<QParams>,
+) -> anyhow::Result<TensorId> {
+    Ok(builder.tensor(TensorInfo {
+        name,
+        dtype: qparams.map_or(DType::float32, |_| DType::quint8),
+        shape,
+        qparams,
+    })?)
+}
+
+fn linear(sizes: Linear) -> anyhow::Result<Layer> {
+    let Linear { m, n, k } = sizes;
+    let mut random = Random::new(3);
+    let weight = random.tensor(&[n, k], (1.0 / k as f32).sqrt())?;
+    let bias = random.tensor(&[n], 0.1)?;
+    let from = around_zero(1.0);
+    let (input, real) = bytes(&mut random, &[m, k], from)?;
+    let output = product(sizes, &real, &weight, &bias)?;
+    let to = around_zero(deviation(&output));
+    let quantized = Quantized::new(&weight, [n, k]);
+
+    let mut builder = PlanBuilder::new();
+    let x = tensor(&mut builder, "x", &[m, k], Some(from))?;
+    let y = tensor(&mut builder, "y", &[m, n], Some(to))?;
+    builder.input(x)?;
+    builder.step(StepInfo {
+        weight: Some(quantized.spec()),
+        bias: Some(bias.data()),
+        ..StepInfo::new("linear", Q8Linear::KERNEL, NodeOp::Linear, &[x], y)
+    })?;
+    builder.output(y)?;
+    Ok(Layer {
+        plan: builder.finish()?,
+        input,
+        tensors: vec![
+            ("weight".into(), weight),
+            ("bias".into(), bias),
+            ("input.0".into(), real),
+            ("output".into(), output),
+        ],
+        qparams: vec![from, to],
+    })
+}
+
+fn dynamic(sizes: Linear, kernel: &'static Kernel) -> anyhow::Result<Layer> {
+    let Linear { m, n, k } = sizes;
+    let mut random = Random::new(4);
+    let weight = random.tensor(&[n, k], (1.0 / k as f32).sqrt())?;
+    let bias = random.tensor(&[n], 0.1)?;
+    let input = random.tensor(&[m, k], 1.0)?;
+    let output = product(sizes, &input, &weight, &bias)?;
+    let quantized = Quantized::new(&weight, [n, k]);
+    let float = WeightSpec {
+        dtype: DType::float16,
+        shape: &[n, k],
+        data: WeightData::F32(weight.data()),
+        scales: &[],
+        zero_points: &[],
+    };
+    let eight_bits = kernel.signature.weight.contains(&DType::qint8);
+
+    let mut builder = PlanBuilder::new();
+    let x = tensor(&mut builder, "x", &[m, k], None)?;
+    let y = tensor(&mut builder, "y", &[m, n], None)?;
+    builder.input(x)?;
+    builder.step(StepInfo {
+        weight: Some(if eight_bits { quantized.spec() } else { float }),
+        bias: Some(bias.data()),
+        ..StepInfo::new("linear", kernel, NodeOp::Linear, &[x], y)
+    })?;
+    builder.output(y)?;
+    let words = input.data().iter();
+    Ok(Layer {
+        plan: builder.finish()?,
+        input: words.flat_map(|x| x.to_ne_bytes()).collect(),
+        tensors: vec![
+            ("weight".into(), weight),
+            ("bias".into(), bias),
+            ("input.0".into(), input),
+            ("output".into(), output),
+        ],
+        qparams: Vec::new(),
+    })
+}
+
+fn add(shape: [usize; 4]) -> anyhow::Result<Layer> {
+    let mut random = Random::new(5);
+    let (qa, qb) = (around_zero(1.0), around_zero(0.7));
+    let (mut input, a) = bytes(&mut random, &shape, qa)?;
+    let (more, b) = bytes(&mut random, &shape, qb)?;
+    input.extend_from_slice(&more);
+    let sums = a.data().iter().zip(b.data()).map(|(a, b)| a + b);
+    let output = Tensor::new(shape.to_vec(), sums.collect())?;
+    let to = around_zero(2.0);
+
+    let mut builder = PlanBuilder::new();
+    let x = tensor(&mut builder, "a", &shape, Some(qa))?;
+    let y = tensor(&mut builder, "b", &shape, Some(qb))?;
+    let z = tensor(&mut builder, "sum", &shape, Some(to))?;
+    builder.input(x)?;
+    builder.input(y)?;
+    builder.step(StepInfo {
+        activation: Activation::None,
+        ..StepInfo::new("add", Q8Add::KERNEL, NodeOp::Add, &[x, y], z)
+    })?;
+    builder.output(z)?;
+    Ok(Layer {
+        plan: builder.finish()?,
+        input,
+        tensors: vec![
+            ("input.0".into(), a),
+            ("input.1".into(), b),
+            ("output".into(), output),
+        ],
+        qparams: vec![qa, qb, to],
+    })
+}
