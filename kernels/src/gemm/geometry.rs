@@ -9,6 +9,11 @@ use super::rows::Rows;
 /// The longest reduction whose `u8 * i8` products cannot overflow an `i32`: `K * 255 * 128 < 2^31`.
 pub(crate) const MAX_K: usize = 65_793;
 
+/// Outputs of a Winograd tile in each direction.
+pub(crate) const TILE: usize = 4;
+/// Inputs of a Winograd tile in each direction.
+pub(crate) const SPAN: usize = TILE + 2;
+
 /// Shapes that fit each other; made by [`Geometry::new`] only, so that offsets computed from them lie
 /// inside buffers of [`Geometry::input_elements`] and `rows * out_channels`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -229,6 +234,114 @@ impl Geometry {
         Some(start..start + self.tap_channels())
     }
 
+    /// Whether the taps of one kernel row lie beside each other in memory.
+    pub(crate) fn has_lines(&self) -> bool {
+        self.groups == 1 && self.window.dilation[1] == 1
+    }
+
+    /// Kernel rows.
+    pub(crate) fn lines(&self) -> usize {
+        self.window.kernel[0]
+    }
+
+    /// Elements of one kernel row of taps, where [`Geometry::has_lines`].
+    pub(crate) fn line(&self) -> usize {
+        self.window.kernel[1] * self.channels
+    }
+
+    /// The input elements under kernel row `ky`, and which elements of the line they are: none where all
+    /// of it lies in the padding.
+    pub(crate) fn line_taps(&self, corner: Corner, ky: usize) -> (Range<usize>, Range<usize>) {
+        let taps = self.window.kernel[1];
+        // taps kx with 0 <= x + kx < width
+        let first = usize::try_from(-corner.x).unwrap_or(0).min(taps);
+        let last = usize::try_from(self.width as isize - corner.x)
+            .unwrap_or(0)
+            .min(taps);
+        match self.tap(corner, 0, [ky, first]).filter(|_| first < last) {
+            Some(run) => {
+                let inside = first * self.channels..last * self.channels;
+                (run.start..run.start + inside.len(), inside)
+            }
+            None => (0..0, 0..0),
+        }
+    }
+
+    /// Whether tiles of outputs can be made from fewer products (see [`Winograd`](super::Winograd)): a
+    /// 3 x 3 window that steps by one over whole vectors of channels.
+    pub(crate) fn is_winograd(&self) -> bool {
+        let Window {
+            kernel,
+            stride,
+            dilation,
+            ..
+        } = self.window;
+        (kernel, stride, dilation, self.groups) == ([3; 2], [1; 2], [1; 2], 1)
+            && self.channels >= 16
+            && self.channels.is_multiple_of(4)
+            && self.rows >= TILE * TILE
+    }
+
+    /// Output lines that are cut together: a line of tiles, or an image where there are several.
+    pub(crate) fn tile_lines(&self) -> usize {
+        if self.batch == 1 {
+            TILE
+        } else {
+            self.out_height
+        }
+    }
+
+    /// Output pixels of a line.
+    pub(crate) fn out_width(&self) -> usize {
+        self.out_width
+    }
+
+    /// The tiles `[image, y, x]` of a range of GEMM rows that begins and ends with lines of tiles.
+    pub(crate) fn tiles(&self, rows: Range<usize>) -> impl Iterator<Item = [usize; 3]> {
+        let (width, height) = (self.out_width, self.out_height);
+        let lines = rows.start / width..rows.end / width;
+        lines
+            .map(move |line| (line / height, line % height))
+            .filter(|(_, y)| y.is_multiple_of(TILE))
+            .flat_map(move |(image, y)| (0..width).step_by(TILE).map(move |x| [image, y, x]))
+    }
+
+    /// Outputs of a tile that exist, `[lines, columns]`.
+    pub(crate) fn tile_extent(&self, [_, y, x]: [usize; 3]) -> [usize; 2] {
+        [
+            (self.out_height - y).min(TILE),
+            (self.out_width - x).min(TILE),
+        ]
+    }
+
+    /// The GEMM row of an output of a tile.
+    pub(crate) fn tile_row(&self, [image, y, x]: [usize; 3], at: [usize; 2]) -> usize {
+        (image * self.out_height + y + at[0]) * self.out_width + x + at[1]
+    }
+
+    /// The first channel of the input pixel at `offset` from the window's corner of output `[y, x]`;
+    /// `None` in the padding.
+    pub(crate) fn pixel(
+        &self,
+        image: usize,
+        [y, x]: [usize; 2],
+        offset: [usize; 2],
+    ) -> Option<usize> {
+        let [top, left, ..] = self.window.padding;
+        let y = (y + offset[0])
+            .checked_sub(top)
+            .filter(|y| *y < self.height)?;
+        let x = (x + offset[1])
+            .checked_sub(left)
+            .filter(|x| *x < self.width)?;
+        Some(((image * self.height + y) * self.width + x) * self.channels)
+    }
+
+    /// Input channels.
+    pub(crate) fn channels(&self) -> usize {
+        self.channels
+    }
+
     /// The `[ky, kx]` of the window, in order.
     pub(crate) fn window_taps(&self) -> impl Iterator<Item = [usize; 2]> {
         let [height, width] = self.window.kernel;
@@ -265,26 +378,11 @@ impl<'a> Image<'a> {
 
     /// Copies the taps of one kernel row that lie beside each other in memory.
     fn gather_line(&self, corner: Corner, ky: usize, line: &mut [u8]) {
-        let Geometry {
-            width, channels, ..
-        } = self.geometry;
-        let taps = self.geometry.window.kernel[1];
-        // taps kx with 0 <= x + kx < width
-        let first = usize::try_from(-corner.x).unwrap_or(0).min(taps);
-        let last = usize::try_from(width as isize - corner.x)
-            .unwrap_or(0)
-            .min(taps);
-        let run = self
-            .geometry
-            .tap(corner, 0, [ky, first])
-            .filter(|_| first < last);
-        let Some(run) = run else {
-            return line.fill(self.zero_point);
-        };
-        let (inside, after) = line.split_at_mut(last * channels);
-        let (before, inside) = inside.split_at_mut(first * channels);
+        let (run, inside) = self.geometry.line_taps(corner, ky);
+        let (inside, after) = line.split_at_mut(inside.end);
+        let (before, inside) = inside.split_at_mut(inside.len() - run.len());
         before.fill(self.zero_point);
-        inside.copy_from_slice(&self.input[run.start..run.start + inside.len()]);
+        inside.copy_from_slice(&self.input[run]);
         after.fill(self.zero_point);
     }
 }
@@ -303,10 +401,9 @@ impl Rows for Image<'_> {
     fn gather(&self, row: usize, group: usize, to: &mut [u8]) {
         let geometry = &self.geometry;
         let corner = geometry.corner(row);
-        let [height, width] = geometry.window.kernel;
-        if geometry.groups == 1 && geometry.window.dilation[1] == 1 {
-            let lines = to.chunks_exact_mut(width * geometry.channels);
-            for (ky, line) in (0..height).zip(lines) {
+        if geometry.has_lines() {
+            let lines = to.chunks_exact_mut(geometry.line());
+            for (ky, line) in (0..geometry.lines()).zip(lines) {
                 self.gather_line(corner, ky, line);
             }
         } else {

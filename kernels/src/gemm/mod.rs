@@ -48,6 +48,11 @@ pub(crate) struct Part {
     pub(crate) panels: Range<usize>,
 }
 
+/// Units of so many outputs, with `k` products each, that a thread should have.
+fn grain(outputs: usize, k: usize) -> usize {
+    GRAIN.div_ceil(outputs.saturating_mul(k).max(1))
+}
+
 /// How the output is cut: rows, or panels where there is one row.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cut {
@@ -61,37 +66,42 @@ impl Cut {
     /// The cut of `rows x columns` outputs of `element` bytes with `k` products each, where one row
     /// may be cut into panels.
     pub(crate) fn new(rows: usize, columns: usize, k: usize, element: usize, panels: bool) -> Cut {
-        let output_bytes = rows * columns * element;
-        let grain = |outputs: usize| GRAIN.div_ceil(outputs.saturating_mul(k).max(1));
-        let (unit_rows, split) = if rows == 1 && panels {
-            let units = columns.div_ceil(PANEL);
+        if rows == 1 && panels {
             let unit_bytes = PANEL * element;
-            (
-                0,
-                Split {
-                    units,
-                    unit_bytes,
-                    output_bytes,
-                    grain: grain(PANEL),
-                },
-            )
-        } else {
-            let unit = if rows >= BLOCK { UNIT } else { 1 };
-            let units = rows.div_ceil(unit);
-            let unit_bytes = unit * columns * element;
-            (
-                unit,
-                Split {
-                    units,
-                    unit_bytes,
-                    output_bytes,
-                    grain: grain(unit * columns),
-                },
-            )
+            let split = Split {
+                units: columns.div_ceil(PANEL),
+                unit_bytes,
+                output_bytes: columns * element,
+                grain: grain(PANEL, k),
+            };
+            return Cut {
+                rows,
+                unit_rows: 0,
+                element,
+                split,
+            };
+        }
+        let unit = if rows >= BLOCK { UNIT } else { 1 };
+        Cut::of_rows(rows, unit, columns, k, element)
+    }
+
+    /// The cut into units of so many rows.
+    pub(crate) fn of_rows(
+        rows: usize,
+        unit: usize,
+        columns: usize,
+        k: usize,
+        element: usize,
+    ) -> Cut {
+        let split = Split {
+            units: rows.div_ceil(unit),
+            unit_bytes: unit * columns * element,
+            output_bytes: rows * columns * element,
+            grain: grain(unit * columns, k),
         };
         Cut {
             rows,
-            unit_rows,
+            unit_rows: unit,
             element,
             split,
         }
@@ -129,7 +139,8 @@ impl Cut {
     }
 }
 
-/// Scratch memory: one row, then a block of rows widened to 16 bits.
+/// Scratch memory: one row, then a block of rows widened to 16 bits, then a slice of 16 columns of
+/// weights widened likewise.
 #[derive(Clone, Copy, Debug)]
 struct Scratch {
     row: usize,
@@ -137,25 +148,81 @@ struct Scratch {
     /// tile do not share cache sets.
     pitch: usize,
     block: usize,
+    /// 0 where there are too few rows, or the reduction is too long, for a slice to pay.
+    slice: usize,
 }
 
 impl Scratch {
     /// Bytes that a block of widened rows may take: half of a small second-level cache.
     const BUDGET: usize = 256 * 1024;
+    /// Bytes that a widened slice may take.
+    const SLICE_BUDGET: usize = 256 * 1024;
+    /// Bytes of a widened slice of one group of four reduction steps.
+    const SLICE_STEP: usize = 16 * panels::DEPTH * 2;
+    /// Rows from which widening a slice pays.
+    const SLICE_ROWS: usize = 12;
 
     fn new(k: usize, rows: usize) -> Scratch {
         let row = blob::align(k);
         let pitch = blob::align(2 * row) | blob::ALIGN;
         let fit = (Self::BUDGET / pitch).clamp(TILE, BLOCK) / TILE * TILE;
+        let slice = k.div_ceil(panels::DEPTH).saturating_mul(Self::SLICE_STEP);
+        let pays = rows >= Self::SLICE_ROWS && slice <= Self::SLICE_BUDGET;
         Scratch {
             row,
             pitch,
             block: fit.min(rows.max(1)),
+            slice: if pays { slice } else { 0 },
         }
     }
 
     fn bytes(&self) -> usize {
-        self.row + self.pitch * self.block
+        self.row + self.pitch * self.block + self.slice
+    }
+}
+
+/// Scratch memory of a 3 x 3 convolution that is made from tiles (`avx2::winograd`): transformed values,
+/// a transformed slice of 16 columns of weights, and products.
+#[derive(Clone, Copy, Debug)]
+struct Winograd {
+    channels: usize,
+    /// Tiles that share a transformed slice.
+    block: usize,
+    values: usize,
+    weights: usize,
+}
+
+impl Winograd {
+    /// Most tiles of a block.
+    const BLOCK: usize = 240;
+    /// Tiles that are multiplied together: the height of the widest tile of a product.
+    const GROUP: usize = 6;
+    /// Bytes that the values of a block may take.
+    const BUDGET: usize = 1 << 20;
+    /// Products of a tile.
+    const POINTS: usize = geometry::SPAN * geometry::SPAN;
+
+    /// `None` where the convolution is computed tap by tap.
+    fn new(geometry: &Geometry) -> Option<Winograd> {
+        if !geometry.is_winograd() {
+            return None;
+        }
+        let channels = geometry.channels();
+        let tile = (Self::POINTS * 2).checked_mul(channels)?;
+        let tiles = geometry.rows.div_ceil(geometry::TILE) + Self::GROUP;
+        let block = (Self::BUDGET / tile)
+            .clamp(Self::GROUP, Self::BLOCK)
+            .min(tiles);
+        Some(Winograd {
+            channels,
+            block,
+            values: tile.checked_mul(block)?,
+            weights: tile.checked_mul(16)?,
+        })
+    }
+
+    fn bytes(&self) -> usize {
+        self.values + self.weights + Self::POINTS * Self::GROUP * 16 * 4
     }
 }
 
@@ -187,9 +254,10 @@ impl<R> Job<'_, R> {
 
 /// Bytes of blob and scratch.
 pub(crate) fn sizes(packed_bytes: usize, geometry: &Geometry) -> Sizes {
+    let tiles = Winograd::new(geometry).map_or(0, |plan| plan.bytes());
     Sizes {
         blob: packed_bytes,
-        scratch: Scratch::new(geometry.k, geometry.rows).bytes(),
+        scratch: Scratch::new(geometry.k, geometry.rows).bytes().max(tiles),
     }
 }
 
@@ -205,14 +273,26 @@ pub(crate) fn run<R: Rows>(
 ) -> Result<(), BlobError> {
     let part = packed.cut().part(units, output.len())?;
     let plan = Scratch::new(packed.geometry.k, packed.geometry.rows);
-    blob::at_least("scratch", scratch.len(), plan.bytes())?;
-    let (row, block) = scratch.split_at_mut(plan.row);
+    let tiles = packed.winograd();
+    let needed = plan.bytes().max(tiles.map_or(0, |plan| plan.bytes()));
+    blob::at_least("scratch", scratch.len(), needed)?;
     let job = Job {
         packed,
         rows,
         part,
         finish,
     };
+    #[cfg(target_arch = "x86_64")]
+    if let (Some(tiles), Some(image)) = (&tiles, rows.image())
+        && isa.level().has_avx2()
+        && isa.level() != IsaLevel::Avx512Vnni
+    {
+        // SAFETY: `isa` proves AVX2, FMA and F16C; `output` was checked against the part, `scratch`
+        // against the plan, and the image against the geometry, which is one that has tiles.
+        unsafe { avx2::winograd(&job, image.input, output, scratch, tiles) };
+        return Ok(());
+    }
+    let (row, block) = scratch.split_at_mut(plan.row);
     match isa.level() {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `isa` proves AVX-512 F, BW, VL, DQ and VNNI; `output` was checked against the part,
@@ -267,12 +347,25 @@ pub(crate) fn single<T: Copy>(inputs: &[T]) -> Result<T, BlobError> {
 }
 
 /// The name of the variant for an instruction set.
+pub(crate) fn variant_image(family: Family, blob: &[u8], isa: Isa) -> &'static str {
+    match (isa.level(), Packed::read(family, blob)) {
+        #[cfg(target_arch = "x86_64")]
+        (level, Ok(packed))
+            if level.has_avx2() && level != IsaLevel::Avx512Vnni && packed.winograd().is_some() =>
+        {
+            "f4x4_6x16__avx2"
+        }
+        _ => variant(isa),
+    }
+}
+
+/// The name of the variant for an instruction set.
 pub(crate) fn variant(isa: Isa) -> &'static str {
     match isa.level() {
         #[cfg(target_arch = "x86_64")]
         IsaLevel::Avx512Vnni => "6x64c4__avx512vnni",
         #[cfg(target_arch = "x86_64")]
-        level if level.has_avx2() => "6x8c4__avx2",
+        level if level.has_avx2() => "6x16c2__avx2",
         _ => "1x1c4__scalar",
     }
 }

@@ -1,7 +1,8 @@
 //! The blob of an integer product.
 //!
 //! The header's words are the geometry (eleven), then the bytes `input zero point, output zero point,
-//! low, high`, flags (bit 0: weight zero points; bit 1: 7-bit inputs), and the bits of an `f32` lower
+//! low, high`, flags (bit 0: weight zero points; bit 1: 7-bit inputs; bit 2: sums small enough for tiles,
+//! see [`Packed::winograd`]), and the bits of an `f32` lower
 //! and upper bound. Sections, for each group: packed weights; then, for all groups and each column
 //! with the columns of a group padded to 16: first terms (`i32`), scales (`f32`), for dynamic
 //! products biases (`f32`), and with bit 0 weight zero points (`i32`). All little-endian.
@@ -13,15 +14,18 @@ use qconfig_core::kernel::{BlobError, NodeSpec, Refusal};
 use super::geometry::{Geometry, WORDS};
 use super::panels::Panels;
 use super::weight::{Weight, scale_refusal};
-use super::{Cut, Finish};
+use super::{Cut, Finish, Winograd};
 use crate::affine::{self, Stored, round_ties_even};
 use crate::blob::{self, HEADER, Tag};
 
 const ASYMMETRIC: u32 = 1;
 const REDUCED: u32 = 2;
+const WINOGRAD: u32 = 4;
 /// Outputs that each input row should be worth to a call that looks at all rows: looking then takes a
 /// small part of its time.
 const LOOK: usize = 256;
+/// `64 * sum` must fit an `i32`, so that a product made from Winograd tiles can be read off exactly.
+const WINOGRAD_REACH: i64 = 1 << 25;
 
 /// Which kernel a blob belongs to, and what it ends with.
 #[derive(Clone, Copy)]
@@ -125,6 +129,8 @@ pub(crate) struct Packed<'a> {
     pub(crate) reduce_range: bool,
     /// The last step; its scale and zero point are yet to be chosen where the product is dynamic.
     pub(crate) finish: Finish,
+    /// Whether no sum reaches [`WINOGRAD_REACH`].
+    is_winograd: bool,
     group: usize,
     weights: &'a [u8],
     init: &'a [u8],
@@ -185,7 +191,7 @@ impl<'a> Packed<'a> {
         let &[quant, flags, low, high] = rest else {
             return Err(damaged);
         };
-        if flags & !(ASYMMETRIC | REDUCED) != 0 {
+        if flags & !(ASYMMETRIC | REDUCED | WINOGRAD) != 0 {
             return Err(damaged);
         }
         let geometry = Geometry::from_words(shape).ok_or(damaged)?;
@@ -216,6 +222,7 @@ impl<'a> Packed<'a> {
             input_zero_point,
             reduce_range: flags & REDUCED != 0,
             finish,
+            is_winograd: flags & WINOGRAD != 0,
             group: layout.group,
             weights: &blob[layout.weights],
             init: &blob[layout.init],
@@ -281,6 +288,13 @@ impl<'a> Packed<'a> {
             }
         }
         words[WORDS + 1] |= if asymmetric { ASYMMETRIC } else { 0 };
+        if Winograd::new(geometry).is_some() && !asymmetric && !family.is_dynamic {
+            let small = (0..geometry.out_channels).all(|channel| {
+                let reach = weight.reach(channel, geometry.k);
+                255 * reach.positive.max(-reach.negative) < WINOGRAD_REACH
+            });
+            words[WORDS + 1] |= if small { WINOGRAD } else { 0 };
+        }
         family.tag.write(blob, &words);
 
         let Layout { panels, group, .. } = layout;
@@ -332,6 +346,12 @@ impl<'a> Packed<'a> {
         matches!(self.finish, Finish::Dequantize { .. })
     }
 
+    /// How the product is made from tiles of a 3 x 3 convolution, where that is exact.
+    pub(super) fn winograd(&self) -> Option<Winograd> {
+        let small = self.is_winograd && !self.is_dynamic() && self.zero_points.is_empty();
+        Winograd::new(&self.geometry).filter(|_| small)
+    }
+
     /// How the output is cut.
     pub(crate) fn cut(&self) -> Cut {
         let Geometry {
@@ -341,6 +361,10 @@ impl<'a> Packed<'a> {
             k,
             ..
         } = self.geometry;
+        if self.winograd().is_some() {
+            let unit = self.geometry.tile_lines() * self.geometry.out_width();
+            return Cut::of_rows(rows, unit, out_channels, k, self.finish.element());
+        }
         let cut = Cut::new(rows, out_channels, k, self.finish.element(), groups == 1);
         // every call of a dynamic product looks at the whole input first
         if self.is_dynamic() {

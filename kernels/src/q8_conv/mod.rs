@@ -145,5 +145,5 @@ fn variant(blob: &[u8], isa: Isa) -> &'static str {
     if is_depthwise_blob(blob) {
         return depthwise::variant(blob, isa);
     }
-    gemm::variant(isa)
+    gemm::variant_image(FAMILY, blob, isa)
 }

@@ -4,6 +4,9 @@
 //! as they are loaded, four columns to a vector. `vpmaddwd` then gives each column two sums of two
 //! products, which cannot overflow (`2 * 255 * 128 < 2^31`); they meet at the end.
 
+mod wide;
+mod winograd;
+
 use core::arch::x86_64::*;
 
 use super::finish::Finish;
@@ -12,6 +15,8 @@ use super::packed::Columns;
 use super::panels::{DEPTH, Panel};
 use super::{BLOCK, Job, Rows, Scratch};
 use crate::vector::{Narrow, store};
+
+pub(in crate::gemm) use winograd::run as winograd;
 
 /// Columns of a vector.
 const LANES: usize = 8;
@@ -34,11 +39,12 @@ pub(super) unsafe fn run<R: Rows>(
     plan: &Scratch,
 ) {
     let packed = job.packed;
+    let (block, slice) = block.split_at_mut(plan.pitch * plan.block);
     let asymmetric = !packed.columns(0).zero_points.is_empty();
     let image = job.rows.image().filter(|image| {
         let geometry = image.geometry;
         let whole = geometry.tap_channels().is_multiple_of(16);
-        whole && !geometry.is_pointwise() && !asymmetric
+        (whole || geometry.has_lines()) && !geometry.is_pointwise() && !asymmetric
     });
     let mut sums = [0i32; BLOCK];
     let mut start = job.part.rows.start;
@@ -47,7 +53,11 @@ pub(super) unsafe fn run<R: Rows>(
         for group in 0..packed.geometry.groups {
             for (r, wide) in block.chunks_exact_mut(plan.pitch).take(rows).enumerate() {
                 if let Some(image) = image {
-                    widen_taps(&image, start + r, group, wide);
+                    if image.geometry.has_lines() {
+                        widen_lines(&image, start + r, wide);
+                    } else {
+                        widen_taps(&image, start + r, group, wide);
+                    }
                     continue;
                 }
                 let a = job.rows.row(start + r, group, packed.panels.k, row);
@@ -55,6 +65,12 @@ pub(super) unsafe fn run<R: Rows>(
                     sums[r] = a.iter().map(|x| i32::from(*x)).sum();
                 }
                 widen(a, wide);
+            }
+            if rows >= Scratch::SLICE_ROWS && plan.slice > 0 && !asymmetric {
+                let parts = (&*block, &mut *slice);
+                // SAFETY: the rows were just widened, and the scratch memory is as planned.
+                unsafe { wide::group(job, group, (start, rows), parts, plan, output) };
+                continue;
             }
             for panel in job.panels().map(|index| packed.panels.panel(index)) {
                 let columns = packed.columns(group);
@@ -118,6 +134,58 @@ fn widen_taps(image: &Taps<'_>, row: usize, group: usize, wide: &mut [u8]) {
             Some(elements) => widen(&image.input[elements], cell),
             None => cell.as_chunks_mut().0.fill([image.zero_point, 0]),
         }
+    }
+}
+
+/// Widens a row kernel line by kernel line: the taps of a line lie beside each other.
+#[target_feature(enable = "avx2")]
+fn widen_lines(image: &Taps<'_>, row: usize, wide: &mut [u8]) {
+    let geometry = image.geometry;
+    let corner = geometry.corner(row);
+    let len = geometry.line();
+    let (mut at, lines) = (0, geometry.lines());
+    for ky in 0..lines {
+        let (line, inside) = geometry.line_taps(corner, ky);
+        let cells = &mut wide[at * 2..];
+        at += len;
+        match image.input.get(line.start..) {
+            // whole vectors may be read and written behind the line: what comes later is written over
+            Some(from) if inside == (0..len) => {
+                let vectors = len.div_ceil(16);
+                if from.len() >= vectors * 16 && cells.len() >= vectors * 32 {
+                    for v in 0..vectors {
+                        // SAFETY: checked just now.
+                        unsafe {
+                            let x = _mm_loadu_si128(from.as_ptr().add(v * 16).cast());
+                            let y = cells.as_mut_ptr().add(v * 32);
+                            _mm256_storeu_si256(y.cast(), _mm256_cvtepu8_epi16(x));
+                        }
+                    }
+                } else {
+                    words(cells, &from[..len]);
+                }
+            }
+            from => {
+                let cells = &mut cells.as_chunks_mut().0[..len];
+                cells.fill([image.zero_point, 0]);
+                let inside = cells.get_mut(inside).unwrap_or_default();
+                for (y, x) in inside.iter_mut().zip(from.unwrap_or_default()) {
+                    *y = [*x, 0];
+                }
+            }
+        }
+    }
+    // zeros up to the next group of four
+    words(
+        &mut wide[at * 2..],
+        &[0; DEPTH - 1][..at.next_multiple_of(DEPTH) - at],
+    );
+}
+
+/// Widens byte by byte.
+fn words(wide: &mut [u8], bytes: &[u8]) {
+    for (y, x) in wide.as_chunks_mut().0.iter_mut().zip(bytes) {
+        *y = [*x, 0];
     }
 }
 

@@ -1,0 +1,360 @@
+//! Many rows: both sides widened to 16 bits once, then tiles of 6 x 16.
+//!
+//! A slice of 16 columns is widened in the scratch memory to `[k / 2][16][2]`, what `vpmaddwd` takes
+//! against two broadcast taps of a row, and serves all rows of the block. The inner loop is left with a
+//! multiply and an add for each vector, two weight loads and a broadcast a row.
+
+use core::arch::x86_64::*;
+
+use super::super::finish::Finish;
+use super::super::panels::{DEPTH, Panel};
+use super::super::{Job, Scratch};
+use super::{LANES, dequantize, load};
+use crate::vector::Narrow;
+
+/// Columns of a slice.
+const SLICE: usize = 2 * LANES;
+/// The tallest tile.
+const TALLEST: usize = 6;
+/// Bytes of a widened slice of one group of four taps.
+const STEP_BYTES: usize = Scratch::SLICE_STEP;
+
+/// A block of widened rows times all of a job's panels in one group.
+///
+/// # Safety
+/// The CPU must have AVX2, FMA and F16C. `rows` rows of `depth` groups of four must have been widened to
+/// `block`, `plan.pitch` bytes apart; `slice` must have `STEP_BYTES * depth` bytes; `output` those of the
+/// job's part, in which `start` is a row that many more follow.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) unsafe fn group<R>(
+    job: &Job<'_, R>,
+    group: usize,
+    (start, rows): (usize, usize),
+    (block, slice): (&[u8], &mut [u8]),
+    plan: &Scratch,
+    output: &mut [u8],
+) {
+    let packed = job.packed;
+    let (columns, weights) = (packed.columns(group), packed.group(group));
+    let depth = packed.panels.depth();
+    let element = job.finish.element();
+    let pitch = packed.geometry.out_channels * element;
+    for panel in job.panels().map(|index| packed.panels.panel(index)) {
+        for column in (0..panel.columns).step_by(SLICE) {
+            let from = &weights[panel.start + column * DEPTH..];
+            // SAFETY: the panel has 16 columns from `column` on, as its width is a multiple of that.
+            unsafe { widen_slice(from, &panel, depth, slice) };
+            let at = (panel.column + column) * 4;
+            // SAFETY: column sections are as wide as the padded panels.
+            let mut init: [__m256i; 2] = unsafe { load(columns.init, at) };
+            // SAFETY: as above.
+            let scale: [__m256i; 2] = unsafe { load(columns.scale, at) };
+            if !matches!(job.finish, Finish::Requantize { .. }) {
+                let factor = _mm256_set1_epi32(job.finish.factor());
+                for v in &mut init {
+                    *v = _mm256_mullo_epi32(*v, factor);
+                }
+            }
+            let bias: [__m256i; 2] = match job.finish {
+                Finish::Requantize { .. } => [_mm256_setzero_si256(); 2],
+                // SAFETY: as above.
+                Finish::Dequantize { .. } => unsafe { load(columns.bias, at) },
+            };
+            let call = Slice {
+                slice,
+                depth,
+                init,
+                scale,
+                bias,
+                finish: job.finish,
+                count: (panel.columns - column).min(SLICE),
+                pitch,
+            };
+            // tiles of nearly the same height
+            let tiles = rows.div_ceil(TALLEST);
+            let mut from = 0;
+            for tile in 0..tiles {
+                let to = rows * (tile + 1) / tiles;
+                let a = &block[from * plan.pitch..];
+                let out = job.output(start + from, group, panel.column + column) * element;
+                // SAFETY: rows `from..to` were widened, and their outputs lie in `output`.
+                unsafe { call.rows(a, plan.pitch, &mut output[out..], to - from) };
+                from = to;
+            }
+        }
+    }
+}
+
+/// Widens 16 columns of a panel: from `[k / 4][width][4]` bytes to `[k / 2][16][2]` words.
+///
+/// # Safety
+/// `from` must have 64 bytes at each of `depth` steps of the panel's width, `to` 128 for each.
+#[target_feature(enable = "avx2")]
+unsafe fn widen_slice(from: &[u8], panel: &Panel, depth: usize, to: &mut [u8]) {
+    let (mut from, mut to) = (from.as_ptr(), to.as_mut_ptr());
+    for _ in 0..depth {
+        for half in 0..2 {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let four = |at: usize| {
+                    _mm256_cvtepi8_epi16(_mm_loadu_si128(from.add(half * 32 + at).cast()))
+                };
+                // columns 0 1 | 2 3 and 4 5 | 6 7, each with two pairs of taps
+                let (low, high) = (_mm256_castsi256_ps(four(0)), _mm256_castsi256_ps(four(16)));
+                let first = _mm256_shuffle_ps::<0b10_00_10_00>(low, high);
+                let second = _mm256_shuffle_ps::<0b11_01_11_01>(low, high);
+                let ordered = |pairs: __m256| {
+                    _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_castps_si256(pairs))
+                };
+                _mm256_storeu_si256(to.add(half * 32).cast(), ordered(first));
+                _mm256_storeu_si256(to.add(64 + half * 32).cast(), ordered(second));
+            }
+        }
+        from = from.wrapping_add(panel.width * DEPTH);
+        to = to.wrapping_add(STEP_BYTES);
+    }
+}
+
+/// Two taps of each row times 16 columns: `$at` bytes into the row, `$b` into the weights.
+macro_rules! pair {
+    ($at:literal, $b:literal, $($row:literal $low:ident $high:ident),+) => {
+        concat!(
+            "vmovdqu {w}, ymmword ptr [{b} + ", $b, "]\n",
+            "vmovdqu {v}, ymmword ptr [{b} + ", $b, " + 32]\n",
+            $(
+                "vpbroadcastd {x}, dword ptr [", $row, " + ", $at, "]\n",
+                "vpmaddwd {t}, {x}, {w}\n",
+                "vpmaddwd {x}, {x}, {v}\n",
+                "vpaddd {", stringify!($low), "}, {", stringify!($low), "}, {t}\n",
+                "vpaddd {", stringify!($high), "}, {", stringify!($high), "}, {x}\n",
+            )+
+        )
+    };
+}
+
+/// The loop of [`sums`] for a tall tile, in just the sixteen registers there are: a compiler that moves
+/// loads ahead spills two of the sums.
+macro_rules! tall {
+    ($a:ident, $pitch:ident, $b:ident, $depth:ident, $acc:ident,
+     $($index:literal $row:literal $low:ident $high:ident),+) => {
+        core::arch::asm!(
+            "2:",
+            pair!("0", "0", $($row $low $high),+),
+            pair!("4", "64", $($row $low $high),+),
+            "add {a}, 8",
+            "add {d}, 8",
+            "sub {b}, -128",
+            "dec {n}",
+            "jnz 2b",
+            a = inout(reg) $a => _,
+            d = inout(reg) $a.wrapping_add(3 * $pitch) => _,
+            p = in(reg) $pitch,
+            b = inout(reg) $b => _,
+            n = inout(reg) $depth => _,
+            w = out(ymm_reg) _,
+            v = out(ymm_reg) _,
+            x = out(ymm_reg) _,
+            t = out(ymm_reg) _,
+            $(
+                $low = inout(ymm_reg) $acc[$index][0],
+                $high = inout(ymm_reg) $acc[$index][1],
+            )+
+            options(readonly, nostack),
+        )
+    };
+}
+
+/// The sums of `MR` widened rows, `pitch` bytes apart, and `NV` vectors of eight columns of a slice.
+///
+/// # Safety
+/// `a` must have `8 * depth` readable bytes in each of `MR` rows, `b` `128 * depth`.
+#[target_feature(enable = "avx2")]
+#[inline]
+pub(super) unsafe fn sums<const MR: usize, const NV: usize>(
+    a: *const u8,
+    pitch: usize,
+    b: *const u8,
+    depth: usize,
+    init: [__m256i; NV],
+) -> [[__m256i; NV]; MR] {
+    let mut acc = [init; MR];
+    if depth == 0 {
+        return acc;
+    }
+    // SAFETY: the caller's promise: `depth` steps of both sides are there.
+    unsafe {
+        if MR == 6 && NV == 2 {
+            tall!(
+                a, pitch, b, depth, acc,
+                0 "{a}" a0 b0, 1 "{a} + {p}" a1 b1, 2 "{a} + 2*{p}" a2 b2,
+                3 "{d}" a3 b3, 4 "{d} + {p}" a4 b4, 5 "{d} + 2*{p}" a5 b5
+            );
+            return acc;
+        }
+        if MR == 5 && NV == 2 {
+            tall!(
+                a, pitch, b, depth, acc,
+                0 "{a}" a0 b0, 1 "{a} + {p}" a1 b1, 2 "{a} + 2*{p}" a2 b2,
+                3 "{d}" a3 b3, 4 "{d} + {p}" a4 b4
+            );
+            return acc;
+        }
+    }
+    let (mut a, mut b) = (a, b);
+    for _ in 0..depth {
+        for pair in 0..2 {
+            let mut w = [_mm256_setzero_si256(); NV];
+            for (v, w) in w.iter_mut().enumerate() {
+                // SAFETY: the caller's promise.
+                *w = unsafe { _mm256_loadu_si256(b.add(pair * 64 + v * 32).cast()) };
+            }
+            for (r, acc) in acc.iter_mut().enumerate() {
+                // SAFETY: as above.
+                let x = unsafe { a.add(r * pitch + pair * 4).cast::<i32>().read_unaligned() };
+                let x = _mm256_set1_epi32(x);
+                for (acc, w) in acc.iter_mut().zip(w) {
+                    *acc = _mm256_add_epi32(*acc, _mm256_madd_epi16(x, w));
+                }
+            }
+        }
+        // one past the last is never read
+        a = a.wrapping_add(2 * DEPTH);
+        b = b.wrapping_add(STEP_BYTES);
+    }
+    acc
+}
+
+/// A widened slice, and what its columns end with.
+struct Slice<'a> {
+    slice: &'a [u8],
+    depth: usize,
+    init: [__m256i; 2],
+    scale: [__m256i; 2],
+    bias: [__m256i; 2],
+    finish: Finish,
+    /// Columns that exist.
+    count: usize,
+    pitch: usize,
+}
+
+impl Slice<'_> {
+    /// # Safety
+    /// `a` must have `rows` widened rows, at most [`TALLEST`], `a_pitch` bytes apart; `out` the slice's
+    /// columns in each row.
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn rows(&self, a: &[u8], a_pitch: usize, out: &mut [u8], rows: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match (rows, self.count > LANES) {
+                (1, _) => self.tile::<1, 2>(a, a_pitch, out),
+                (2, _) => self.tile::<2, 2>(a, a_pitch, out),
+                (3, _) => self.tile::<3, 2>(a, a_pitch, out),
+                (4, _) => self.tile::<4, 2>(a, a_pitch, out),
+                (5, true) => self.tile::<5, 2>(a, a_pitch, out),
+                (5, false) => self.tile::<5, 1>(a, a_pitch, out),
+                (_, true) => self.tile::<6, 2>(a, a_pitch, out),
+                (_, false) => self.tile::<6, 1>(a, a_pitch, out),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`Slice::rows`] for `MR` rows; `NV` vectors hold the slice's columns.
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn tile<const MR: usize, const NV: usize>(
+        &self,
+        a: &[u8],
+        a_pitch: usize,
+        out: &mut [u8],
+    ) {
+        let of = |vectors: &[__m256i; 2]| core::array::from_fn(|v| vectors[v]);
+        let (a, b) = (a.as_ptr(), self.slice.as_ptr());
+        // SAFETY: the caller's promise.
+        let acc = unsafe { sums::<MR, NV>(a, a_pitch, b, self.depth, of(&self.init)) };
+        let (scale, out) = (of(&self.scale), out.as_mut_ptr());
+        // SAFETY: as above.
+        unsafe {
+            match self.finish {
+                Finish::Requantize {
+                    zero_point,
+                    low,
+                    high,
+                } => {
+                    let narrow = Narrow::new(zero_point, low, high);
+                    requantize::<MR, NV>(&acc, &scale, &narrow, out, self.pitch, self.count);
+                }
+                Finish::Dequantize {
+                    scale: input,
+                    low,
+                    high,
+                    ..
+                } => {
+                    let (bias, bounds) = (of(&self.bias), [input, low, high]);
+                    dequantize(&acc, &scale, &bias, bounds, out, self.pitch, self.count);
+                }
+            }
+        }
+    }
+}
+
+/// Writes `count` columns of each row as `u8`, two rows at a time.
+///
+/// # Safety
+/// `out` must be writable for `count` bytes, at most `8 * NV`, in each of `MR` rows `pitch` bytes apart.
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn requantize<const MR: usize, const NV: usize>(
+    acc: &[[__m256i; NV]; MR],
+    scale: &[__m256i; NV],
+    narrow: &Narrow,
+    out: *mut u8,
+    pitch: usize,
+    count: usize,
+) {
+    let rounded = |row: usize, v: usize| {
+        let (acc, scale) = (acc[row][v], _mm256_castsi256_ps(scale[v]));
+        narrow.round(_mm256_mul_ps(_mm256_cvtepi32_ps(acc), scale))
+    };
+    for row in (0..MR).step_by(2) {
+        let other = (row + 1).min(MR - 1);
+        let last = NV - 1;
+        let bytes = narrow.bytes([
+            rounded(row, 0),
+            rounded(row, last),
+            rounded(other, 0),
+            rounded(other, last),
+        ]);
+        let (first, second) = (
+            _mm256_castsi256_si128(bytes),
+            _mm256_extracti128_si256::<1>(bytes),
+        );
+        // SAFETY: the caller's promise.
+        unsafe {
+            put(first, out.add(row * pitch), count);
+            if row + 1 < MR {
+                put(second, out.add(other * pitch), count);
+            }
+        }
+    }
+}
+
+/// Writes the first `count` bytes of 16.
+///
+/// # Safety
+/// `to` must be writable for `count` bytes, at most 16.
+#[target_feature(enable = "avx2")]
+#[inline]
+pub(super) unsafe fn put(bytes: __m128i, to: *mut u8, count: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match count {
+            16 => _mm_storeu_si128(to.cast(), bytes),
+            8 => _mm_storel_epi64(to.cast(), bytes),
+            _ => {
+                let mut all = [0u8; 16];
+                _mm_storeu_si128(all.as_mut_ptr().cast(), bytes);
+                to.copy_from_nonoverlapping(all.as_ptr(), count);
+            }
+        }
+    }
+}
