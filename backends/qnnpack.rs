@@ -38,12 +38,17 @@ crate::backend_config! {
     }
     group cat: default { kernel none; }
     group default_ops: default {
+        kernel for elu | leaky_relu | hardswish => crate::kernels::Q8Lut;
         kernel for dropout => crate::kernels::Reshape;
         kernel none;
     }
-    group fixed_qparams: default { kernel none; }
+    group fixed_qparams: default {
+        kernel for sigmoid | hardsigmoid | tanh => crate::kernels::Q8Lut;
+        kernel none;
+    }
     group share_qparams: default {
         kernel for relu | relu6 | hardtanh | clamp => crate::kernels::Q8Clamp;
+        kernel for floordiv => crate::kernels::Q8Lut;
         kernel for max_pool1d | max_pool2d => crate::kernels::Q8MaxPool;
         kernel for avg_pool1d | avg_pool2d => crate::kernels::Q8AvgPool;
         kernel for adaptive_avg_pool1d | adaptive_avg_pool2d | mean => crate::kernels::Q8GlobalAvgPool;

@@ -120,6 +120,50 @@ pub struct Window {
     pub dilation: [usize; 2],
 }
 
+/// A function of one value.
+#[derive(Clone, Copy, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum Unary {
+    /// `x * min(max(x + 3, 0), 6) / 6`.
+    Hardswish,
+    /// `min(max(x + 3, 0), 6) / 6`.
+    Hardsigmoid,
+    /// `1 / (1 + exp(-x))`.
+    Sigmoid,
+    /// Hyperbolic tangent.
+    Tanh,
+    /// `x` where positive, else `alpha * (exp(x) - 1)`.
+    Elu {
+        /// Minus the limit on the left.
+        alpha: f32,
+    },
+    /// `x` where positive, else `negative_slope * x`.
+    LeakyRelu {
+        /// The slope on the left.
+        negative_slope: f32,
+    },
+    /// `x * P(X <= x)` of the normal distribution.
+    Gelu {
+        /// torch's `approximate="tanh"`: `x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2`.
+        tanh: bool,
+    },
+    /// `floor(x / divisor)`, as Python's `//`.
+    FloorDivide {
+        /// Not 0.
+        divisor: f64,
+    },
+    /// `x + other`.
+    AddScalar {
+        /// The number added.
+        other: f64,
+    },
+    /// `x * other`.
+    MulScalar {
+        /// The factor.
+        other: f64,
+    },
+}
+
 /// What a node computes.
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[non_exhaustive]
@@ -135,6 +179,8 @@ pub enum NodeOp {
     },
     /// `a + b`, same shapes.
     Add,
+    /// A function of each element; input and output have the same shape.
+    Unary(Unary),
     /// Maximum over a window; padding never wins.
     MaxPool {
         /// The window.

@@ -276,6 +276,8 @@ operators! {
     hardsigmoid: Activation 0 ["HardSigmoid"] = nn::Hardsigmoid;
     /// `1 / (1 + exp(-x))`.
     sigmoid: Activation 0 ["Sigmoid"] = nn::Sigmoid;
+    /// Gaussian error linear unit.
+    gelu: Activation 0 ["Gelu"] = nn::GELU;
     /// Hyperbolic tangent.
     tanh: Activation 0 ["Tanh"] = nn::Tanh;
     /// Softmax.
@@ -374,7 +376,7 @@ spellings! {
         Linear: linear, BatchNorm1d: bn1d, BatchNorm2d: bn2d, BatchNorm3d: bn3d,
         ReLU: relu, ReLU6: relu6, Hardtanh: hardtanh, ELU: elu, LeakyReLU: leaky_relu, PReLU: prelu,
         Hardswish: hardswish, Hardsigmoid: hardsigmoid, Sigmoid: sigmoid, Tanh: tanh, Softmax: softmax,
-        Dropout: dropout, Identity: identity,
+        GELU: gelu, Dropout: dropout, Identity: identity,
         InstanceNorm1d: instance_norm1d, InstanceNorm2d: instance_norm2d, InstanceNorm3d: instance_norm3d,
         LayerNorm: layer_norm,
         AdaptiveAvgPool1d: adaptive_avg_pool1d, AdaptiveAvgPool2d: adaptive_avg_pool2d,
@@ -390,7 +392,7 @@ spellings! {
         conv1d: conv1d, conv2d: conv2d, conv3d: conv3d,
         conv_transpose1d: conv_transpose1d, conv_transpose2d: conv_transpose2d, conv_transpose3d: conv_transpose3d,
         linear: linear, relu: relu, relu6: relu6, hardtanh: hardtanh, hardtanh_: hardtanh,
-        elu: elu, leaky_relu: leaky_relu, hardswish: hardswish, hardsigmoid: hardsigmoid, dropout: dropout,
+        elu: elu, leaky_relu: leaky_relu, hardswish: hardswish, hardsigmoid: hardsigmoid, gelu: gelu, dropout: dropout,
         instance_norm: instance_norm, group_norm: group_norm, layer_norm: layer_norm,
         adaptive_avg_pool1d: adaptive_avg_pool1d,
         adaptive_avg_pool2d: adaptive_avg_pool2d, adaptive_avg_pool3d: adaptive_avg_pool3d,

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use qconfig_core::kernel::QParams;
+use qconfig_core::kernel::{QParams, Unary};
 use qconfig_core::{DType, DTypeWithConstraints};
 
 use crate::calibrate::Calibrated;
 use crate::graph::{Graph, Node, NodeId, Op, ValueId};
 use crate::observer::{ChannelQParams, ObserveError, Observer};
-use crate::prepare::{Decision, Quantized};
+use crate::prepare::{Decision, Prepared, Quantized};
 use crate::tensor::Tensor;
 
 /// A weight in eight bits, in the graph's order (`[O, I / groups, k..]`).
@@ -82,6 +82,24 @@ pub enum ConvertError {
         /// The line of the bound.
         line: u32,
     },
+    /// Scale and zero point are not those that the backend fixes.
+    #[error(
+        "value `{value}` has scale {} and zero point {}, the backend fixes {scale} and {zero_point} ({file}:{line})", found.scale, found.zero_point
+    )]
+    Fixed {
+        /// The value.
+        value: String,
+        /// Its parameters.
+        found: QParams,
+        /// The only scale allowed.
+        scale: f64,
+        /// The only zero point allowed.
+        zero_point: i64,
+        /// The file of the bound.
+        file: &'static str,
+        /// The line of the bound.
+        line: u32,
+    },
     /// A weight outside what the backend takes.
     #[error(
         "weight of node `{node}` holds {value}, outside the backend's {low}..={high} ({file}:{line}); choose an observer with that range"
@@ -134,6 +152,7 @@ pub fn convert(calibrated: &Calibrated) -> Result<ReferenceModel, ConvertError> 
                 })?;
         qparams.insert(*key, found);
     }
+    follow_inputs(prepared, &mut qparams);
     let mut weights = BTreeMap::new();
     for (at, (node, decision)) in prepared
         .graph
@@ -162,6 +181,38 @@ pub fn convert(calibrated: &Calibrated) -> Result<ReferenceModel, ConvertError> 
         qparams,
         weights,
     })
+}
+
+/// Where the output shares the input's observer it has the input's parameters; a tensor and a number give
+/// those that torch works out without looking at data, so that nothing is lost
+/// ([`qconfig_kernels::scalar_qparams`]). Where the backend's bounds forbid these, the observer's stay.
+fn follow_inputs(prepared: &Prepared, qparams: &mut BTreeMap<(ValueId, DType), QParams>) {
+    for (node, decision) in prepared.graph.nodes.iter().zip(&prepared.decisions) {
+        let (Decision::Quantized(quantized), [input]) = (decision, node.inputs.as_slice()) else {
+            continue;
+        };
+        let (Some(from), Some(to)) = (quantized.dtypes().input, quantized.dtypes().output) else {
+            continue;
+        };
+        let (input, output) = ((*input, from.dtype), (node.output, to.dtype));
+        let observer = |key| prepared.observed.get(&key);
+        if observer(input) != observer(output) {
+            continue;
+        }
+        let Some(found) = qparams.get(&input).copied() else {
+            continue;
+        };
+        let new = match node.op {
+            Op::Unary(function @ (Unary::AddScalar { .. } | Unary::MulScalar { .. })) => {
+                qconfig_kernels::scalar_qparams(function, to.dtype, found)
+                    .filter(|new| check_scale(String::new, new.scale, &to).is_ok())
+            }
+            _ => Some(found),
+        };
+        if let Some(new) = new {
+            qparams.insert(output, new);
+        }
+    }
 }
 
 /// The weight of a node, where it has one.
@@ -194,6 +245,22 @@ fn check_scales(
                 &constraint,
             )?;
         }
+    }
+    // PyTorch writes fixed parameters beside the input as well, which no input could be held to
+    if let Some(fixed) = dtypes.output
+        && let (Some(scale), Some(zero_point)) =
+            (fixed.scale_exact_match, fixed.zero_point_exact_match)
+        && let Some(found) = qparams.get(&(node.output, fixed.dtype))
+        && (found.scale != scale as f32 || i64::from(found.zero_point) != zero_point)
+    {
+        return Err(ConvertError::Fixed {
+            value: graph.value(node.output).name.clone(),
+            found: *found,
+            scale,
+            zero_point,
+            file: fixed.origin.file,
+            line: fixed.origin.line,
+        });
     }
     Ok(())
 }

@@ -1,11 +1,11 @@
 //! Prepare: every node gets a decision, every value that will be quantized an observer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use qconfig_core::{
-    BackendConfig, BackendPatternConfig, DType, DTypeConfig, NodeName, ObservationType, Pattern,
-    QConfig, QConfigMapping, Reason,
+    BackendConfig, BackendPatternConfig, DType, DTypeConfig, NodeName, ObservationType,
+    ObserverKind, ObserverSpec, Pattern, QConfig, QConfigMapping, Reason,
 };
 use regex_lite::Regex;
 
@@ -47,6 +47,11 @@ impl Quantized {
     pub fn is_static(&self) -> bool {
         let dtypes = self.dtypes();
         !dtypes.is_dynamic && dtypes.input.is_some_and(|input| input.dtype.is_quantized())
+    }
+
+    /// Whether the output has the inputs' observer, when there are that many of them.
+    pub(crate) fn shares_observer(&self, inputs: usize) -> bool {
+        observation(self.config, inputs) == ObservationType::OutputShareObserverWithInput
     }
 }
 
@@ -229,7 +234,7 @@ impl Prepared {
 
     /// How many observers there are.
     pub fn observer_count(&self) -> usize {
-        self.observers.len()
+        self.observed.values().collect::<BTreeSet<_>>().len()
     }
 
     fn insert_observers(&mut self) {
@@ -244,32 +249,60 @@ impl Prepared {
             let (Some(input), Some(output)) = (dtypes.input, dtypes.output) else {
                 continue;
             };
-            let mut first = None;
-            for value in &node.inputs {
-                let id = self.observe((*value, input.dtype), quantized);
-                first.get_or_insert(id);
-            }
-            let shared = observation(quantized.config, node.inputs.len())
-                == ObservationType::OutputShareObserverWithInput;
-            match (shared, first) {
-                (true, Some(id)) => {
+            let spec = quantized.qconfig.activation;
+            // torch observes what goes into a sigmoid with the sigmoid's own fixed parameters, where
+            // nothing else has observed it, and so cuts it to 0..1
+            let input_spec = match spec.kind {
+                ObserverKind::FixedQParams { .. } => ObserverSpec::histogram(input.dtype),
+                _ => spec,
+            };
+            let inputs: Vec<ObserverId> = node
+                .inputs
+                .iter()
+                .map(|value| self.observe((*value, input.dtype), input_spec))
+                .collect();
+            match quantized
+                .shares_observer(node.inputs.len())
+                .then(|| self.share(&inputs))
+            {
+                Some(Some(id)) => {
                     self.observed.insert((node.output, output.dtype), id);
                 }
                 _ => {
-                    self.observe((node.output, output.dtype), quantized);
+                    self.observe((node.output, output.dtype), spec);
                 }
             }
         }
     }
 
-    fn observe(&mut self, key: (ValueId, DType), quantized: Quantized) -> ObserverId {
+    fn observe(&mut self, key: (ValueId, DType), spec: ObserverSpec) -> ObserverId {
         let next = ObserverId(self.observers.len());
         let id = *self.observed.entry(key).or_insert(next);
         if id == next {
-            self.observers
-                .push(Observer::new(quantized.qconfig.activation));
+            self.observers.push(Observer::new(spec));
         }
         id
+    }
+
+    /// Makes the first observer of several that of all, so that what a concatenation joins has the same
+    /// parameters (`maybe_make_input_output_share_observers`). Whatever shared one of the others follows.
+    ///
+    /// Fixed parameters neither yield nor spread: torch would cut what stands beside a sigmoid to 0..1.
+    fn share(&mut self, inputs: &[ObserverId]) -> Option<ObserverId> {
+        let is_fixed = |id: &ObserverId| {
+            matches!(
+                self.observers[id.0].spec().kind,
+                ObserverKind::FixedQParams { .. }
+            )
+        };
+        let free: Vec<ObserverId> = inputs.iter().copied().filter(|id| !is_fixed(id)).collect();
+        let first = *free.first().or(inputs.first())?;
+        for id in self.observed.values_mut() {
+            if free.contains(id) {
+                *id = first;
+            }
+        }
+        Some(first)
     }
 }
 

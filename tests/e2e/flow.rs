@@ -15,7 +15,7 @@ use qconfig_quantize::{
 use qconfig_runtime::{Plan, Session, SessionOptions};
 
 /// Values between -1 and 1 that depend on a seed only.
-fn noise(shape: &[usize], seed: u64) -> Tensor {
+pub(crate) fn noise(shape: &[usize], seed: u64) -> Tensor {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let count = shape.iter().product();
     let values = (0..count).map(|_| {
@@ -34,7 +34,11 @@ fn mappings() -> [QConfigMapping; 2] {
     ]
 }
 
-fn flow(graph: &Graph, mapping: &QConfigMapping, samples: &[Tensor]) -> (ReferenceModel, Lowered) {
+pub(crate) fn flow(
+    graph: &Graph,
+    mapping: &QConfigMapping,
+    samples: &[Tensor],
+) -> (ReferenceModel, Lowered) {
     let prepared = prepare(&fuse(graph, &QNNPACK), &QNNPACK, mapping).unwrap();
     let calibrated = calibrate(&prepared, samples.iter().map(slice::from_ref), |_| {}).unwrap();
     let model = convert(&calibrated).unwrap();
@@ -72,24 +76,35 @@ fn answer(lowered: &Lowered, input: &Tensor, count: usize) -> Vec<f32> {
 }
 
 /// Holds the plan to the reference model, `steps` quantization steps of the output apart at most.
-fn check(graph: &Graph, input_shape: &[usize], steps: f32, seed: u64) {
-    let samples: Vec<Tensor> = (0..4).map(|n| noise(input_shape, seed + n)).collect();
+pub(crate) fn check(graph: &Graph, input_shape: &[usize], steps: f32, seed: u64) {
     for mapping in mappings() {
-        let (model, lowered) = flow(graph, &mapping, &samples);
-        let output = model.graph().outputs()[0];
-        let scale = [DType::quint8, DType::qint8]
-            .iter()
-            .find_map(|dtype| model.qparams(output, *dtype))
-            .unwrap()
-            .scale;
-        let expected = &model.run(slice::from_ref(&samples[1])).unwrap()[0];
-        let found = answer(&lowered, &samples[1], expected.data().len());
-        for (at, (x, y)) in expected.data().iter().zip(&found).enumerate() {
-            assert!(
-                (x - y).abs() <= steps * scale * 1.001,
-                "element {at}: reference {x}, plan {y}, step {scale}"
-            );
-        }
+        check_with(graph, &mapping, input_shape, steps, seed);
+    }
+}
+
+/// The same under one mapping.
+pub(crate) fn check_with(
+    graph: &Graph,
+    mapping: &QConfigMapping,
+    input_shape: &[usize],
+    steps: f32,
+    seed: u64,
+) {
+    let samples: Vec<Tensor> = (0..4).map(|n| noise(input_shape, seed + n)).collect();
+    let (model, lowered) = flow(graph, mapping, &samples);
+    let output = model.graph().outputs()[0];
+    let scale = [DType::quint8, DType::qint8]
+        .iter()
+        .find_map(|dtype| model.qparams(output, *dtype))
+        .unwrap()
+        .scale;
+    let expected = &model.run(slice::from_ref(&samples[1])).unwrap()[0];
+    let found = answer(&lowered, &samples[1], expected.data().len());
+    for (at, (x, y)) in expected.data().iter().zip(&found).enumerate() {
+        assert!(
+            (x - y).abs() <= steps * scale * 1.001,
+            "element {at}: reference {x}, plan {y}, step {scale}"
+        );
     }
 }
 

@@ -15,4 +15,5 @@ mod digits_accuracy;
 mod digits_observers;
 mod digits_plan;
 mod digits_torch;
+mod elementwise;
 mod flow;

@@ -22,3 +22,4 @@ mod linear_dynamic;
 mod node;
 mod observers;
 mod pool;
+mod unary;

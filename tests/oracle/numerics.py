@@ -686,6 +686,133 @@ def linear_dynamic_fp16(cases):
     return fam
 
 
+# ---------------------------------------------------------------- functions of one value
+
+UNARY = ["sigmoid", "tanh", "hardsigmoid", "hardswish", "leaky_relu", "elu", "gelu", "gelu_tanh"]
+FIXED = {"sigmoid": (1 / 256, 0), "hardsigmoid": (1 / 256, 0), "tanh": (2 / 256, 128)}
+
+
+def unary_real(kind, x, alpha):
+    """f(x) in f32; exponentials in f64, rounded once."""
+    wide = x.astype(np.float64)
+    three, six = f32(3), f32(6)
+    with np.errstate(over="ignore"):
+        if kind == "sigmoid":
+            return f32(1) / (f32(1) + np.exp(-wide).astype(f32))
+        if kind == "tanh":
+            return np.tanh(wide).astype(f32)
+        if kind == "hardsigmoid":
+            return np.clip(x + three, f32(0), six) / six
+        if kind == "hardswish":
+            return x * np.clip(x + three, f32(0), six) / six
+        if kind == "leaky_relu":
+            return np.where(x > 0, x, x * f32(alpha))
+        if kind == "elu":
+            return np.where(x > 0, x, np.expm1(np.minimum(wide, 0)).astype(f32) * f32(alpha))
+        return F.gelu(torch.from_numpy(wide), approximate="tanh" if kind == "gelu_tanh" else "none").numpy().astype(f32)
+
+
+def unary_formula(kind, q, s, z, so, zo, dtype, alpha):
+    x = dequantize(q, s, z)
+    low, high = RANGE[dtype]
+    if kind == "hardswish" and dtype == "quint8":
+        # QNNPACK adds the zero point before it rounds
+        y = (f32(1) / f32(so)) * unary_real(kind, x, alpha) + f32(zo)
+        return rne(np.clip(y, f32(low), f32(high))).astype(NUMPY[dtype])
+    if kind == "tanh" and dtype == "quint8":
+        y = (np.float64(f32(1) / f32(so)) * np.tanh(x.astype(np.float64)) + zo).astype(f32)
+        return rne(np.clip(y, f32(low), f32(high))).astype(NUMPY[dtype])
+    return quantize(unary_real(kind, x, alpha), so, zo, dtype)
+
+
+def unary(dtype, cases):
+    """Every input value under many parameters. `exact` says whether torch is equal to the formula; else ATen's
+    vector bodies, which dequantize with a fused multiply-add, may be one step off."""
+    fam = Family(f"unary_{dtype}", op="unary", dtype=dtype)
+    rng = fam.rng
+    low, high = RANGE[dtype]
+    q = np.arange(low, high + 1).astype(NUMPY[dtype])
+    off, other = 0, 0
+    for i in range(cases):
+        kind = UNARY[i % len(UNARY)]
+        if kind.startswith("gelu") and dtype == "quint8" and i // len(UNARY) >= 12:
+            continue
+        s, z = scale(rng, 2e-3, 0.3), zero_point(rng, dtype)
+        so, zo = scale(rng, 4e-3, 0.2), zero_point(rng, dtype)
+        alpha = float(f32(rng.uniform(0.01, 1.5)))
+        if kind in FIXED:
+            so, zo = FIXED[kind]
+            zo = zo if dtype == "quint8" else zo - 128
+        x = quantized(q, s, z, dtype)
+        if kind == "sigmoid":
+            y = torch.sigmoid(x)
+        elif kind == "tanh":
+            y = torch.tanh(x)
+        elif kind == "hardsigmoid":
+            y = F.hardsigmoid(x)
+        elif kind == "hardswish":
+            y = OPS.hardswish(x, so, zo)
+        elif kind == "leaky_relu":
+            y = OPS.leaky_relu(x, alpha, False, so, zo)
+        elif kind == "elu":
+            y = OPS.elu(x, so, zo, alpha)
+        else:  # torch keeps the input's parameters
+            so, zo = s, z
+            y = F.gelu(x, approximate="tanh" if kind == "gelu_tanh" else "none")
+        assert (y.q_scale(), y.q_zero_point()) == (so, zo), (kind, y.q_scale(), y.q_zero_point())
+        y = y.int_repr().numpy()
+        want = unary_formula(kind, q, s, z, so, zo, dtype, alpha)
+        exact = dtype == "quint8" and kind in ("sigmoid", "tanh", "hardsigmoid", "hardswish")
+        if exact:
+            fam.check(y, want)
+        else:
+            steps = np.abs(y.astype(int) - want.astype(int))
+            assert steps.max() <= 1, (kind, steps.max())
+            off, other = off + int(steps.sum()), other + steps.size
+        fam.add(dict(x=q, y=y), kind=kind, alpha=alpha, exact=exact, x_scale=s, x_zero_point=z,
+                y_scale=so, y_zero_point=zo)
+    print(f"  others: {off} of {other} one step from the formula")
+    return fam
+
+
+def scalar(dtype, cases):
+    """A tensor and a number: torch chooses the output's parameters."""
+    fam = Family(f"scalar_{dtype}", op="scalar", dtype=dtype)
+    rng = fam.rng
+    low, high = RANGE[dtype]
+    q = np.arange(low, high + 1).astype(NUMPY[dtype])
+    for i in range(cases):
+        kind, relu = ("add", "mul")[i % 2], i % 3 == 2
+        s, z = scale(rng, 1e-3, 0.5), zero_point(rng, dtype)
+        reach = 400 * s if kind == "add" else 3
+        other = float(rng.uniform(-reach, reach))
+        if i % 20 == 7:
+            other = 0.0
+        if i % 10 == 4:
+            other = s * (rng.randint(-200, 200) + 0.5)
+        x = quantized(q, s, z, dtype)
+        op = getattr(OPS, f"{kind}_relu" if relu else kind)
+        y = op(x, other)
+        so, zo = y.q_scale(), y.q_zero_point()
+        y = y.int_repr().numpy()
+        if kind == "mul":
+            want = q if other > 0 else np.zeros_like(q) if other == 0 else (low + high - q.astype(int))
+        else:
+            c = int(np.rint(other / s))
+            steps = (q.astype(int) - z + c)
+            if low <= z - c <= high:
+                want = q
+            else:
+                want = np.clip(rne(f32(s) * (f32(1) / f32(so)) * steps.astype(f32)) + zo, low, high)
+        want = np.asarray(want).astype(NUMPY[dtype])
+        if relu:
+            want = np.maximum(want, NUMPY[dtype](zo))
+        fam.check(y, want)
+        fam.add(dict(x=q, y=y), kind=kind, relu=relu, other=other, x_scale=s, x_zero_point=z,
+                y_scale=so, y_zero_point=zo)
+    return fam
+
+
 # ---------------------------------------------------------------- observers
 
 def observers(cases):
@@ -753,6 +880,10 @@ FAMILIES = {
     "mean_quint8": lambda: global_avg_pool("mean", 200),
     "clamp_quint8": lambda: clamp("quint8", 240),
     "clamp_qint8": lambda: clamp("qint8", 200),
+    "unary_quint8": lambda: unary("quint8", 320),
+    "unary_qint8": lambda: unary("qint8", 160),
+    "scalar_quint8": lambda: scalar("quint8", 240),
+    "scalar_qint8": lambda: scalar("qint8", 120),
     "quantize_quint8": lambda: quantize_per_tensor("quint8", 240),
     "quantize_qint8": lambda: quantize_per_tensor("qint8", 200),
     "quantize_per_channel_qint8": lambda: quantize_per_channel(200),

@@ -15,13 +15,13 @@ mod reference;
 
 use qconfig_core::kernel::{
     BlobError, Call, Kernel, KernelFamily, NodeOp, NodeSpec, Refusal, Signature, Sizes, Split,
-    TensorSpec,
+    TensorSpec, Unary,
 };
 use qconfig_core::{DType, Isa, IsaLevel};
 
 use crate::affine::{Stored, bounds, round_ties_even, stored};
 use crate::blob::{HEADER, Tag, exact};
-use crate::units;
+use crate::{q8_lut, units};
 
 /// Adds two quantized tensors of the same shape and dtype; see the module for the three forms.
 #[derive(Clone, Copy, Debug)]
@@ -197,7 +197,19 @@ fn xnnpack(a: Stored, b: Stored, to: Stored) -> Option<Form> {
     }))
 }
 
+/// Whether a node adds a number: the table's kernel takes over, by its tag in the blob.
+fn is_scalar(spec: &NodeSpec<'_>) -> bool {
+    matches!(spec.op, NodeOp::Unary(Unary::AddScalar { .. }))
+}
+
+fn is_scalar_blob(blob: &[u8]) -> bool {
+    blob.starts_with(&q8_lut::TAG.word)
+}
+
 fn sizes(spec: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
+    if is_scalar(spec) {
+        return q8_lut::sizes(spec);
+    }
     plan(spec)?;
     Ok(Sizes {
         blob: HEADER,
@@ -207,6 +219,9 @@ fn sizes(spec: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
 
 /// Words: elements, form, output zero point, bounds, then five words of the form.
 fn pack(spec: &NodeSpec<'_>, blob: &mut [u8]) -> Result<(), Refusal> {
+    if is_scalar(spec) {
+        return q8_lut::pack(spec, blob);
+    }
     let (
         elements,
         Params {
@@ -306,10 +321,16 @@ impl Header {
 }
 
 fn split(blob: &[u8], inputs: &[usize]) -> Result<Split, BlobError> {
+    if is_scalar_blob(blob) {
+        return q8_lut::split(blob, inputs);
+    }
     Header::read(blob)?.split(inputs)
 }
 
 fn run(call: Call<'_>) -> Result<(), BlobError> {
+    if is_scalar_blob(call.blob) {
+        return q8_lut::run(call);
+    }
     let Header { elements, params } = Header::read(call.blob)?;
     let (a, b) = (units::input(call.inputs, 0)?, units::input(call.inputs, 1)?);
     let split = Header { elements, params }.split(&[a.len(), b.len()])?;
@@ -328,6 +349,9 @@ fn run(call: Call<'_>) -> Result<(), BlobError> {
 }
 
 fn variant(blob: &[u8], isa: Isa) -> &'static str {
+    if is_scalar_blob(blob) {
+        return q8_lut::variant(blob, isa);
+    }
     let form = Header::read(blob).map(|header| header.params.form);
     match (isa.level(), form) {
         (IsaLevel::Avx512Vnni, Ok(Form::HalfUp(_))) => "fixed_x64__avx512vnni",

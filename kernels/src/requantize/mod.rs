@@ -6,7 +6,7 @@ use qconfig_core::kernel::{
 use qconfig_core::{DType, Isa};
 
 use crate::affine::{bounds, quantize, stored};
-use crate::blob::{HEADER, Tag, exact};
+use crate::blob::Tag;
 use crate::dequantize::real;
 use crate::{lut, units};
 
@@ -19,8 +19,6 @@ const TAG: Tag = Tag {
     word: *b"rqt1",
     kernel: NAME,
 };
-/// Header, then the 256 stored output values of the stored input values.
-const BLOB: usize = HEADER + size_of::<lut::Table>();
 
 impl KernelFamily for Requantize {
     const KERNEL: &'static Kernel = &Kernel {
@@ -61,47 +59,22 @@ fn plan(spec: &NodeSpec<'_>) -> Result<(u32, lut::Table), Refusal> {
 fn sizes(spec: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
     plan(spec)?;
     Ok(Sizes {
-        blob: BLOB,
+        blob: lut::BLOB,
         scratch: 0,
     })
 }
 
 fn pack(spec: &NodeSpec<'_>, blob: &mut [u8]) -> Result<(), Refusal> {
     let (elements, table) = plan(spec)?;
-    units::blob_length(blob, BLOB)?;
-    let mut words = [0; 15];
-    words[0] = elements;
-    TAG.write(blob, &words);
-    if let Some(to) = blob.last_chunk_mut() {
-        *to = table;
-    }
-    Ok(())
-}
-
-/// Elements and table of a blob.
-fn read(blob: &[u8]) -> Result<(usize, &lut::Table), BlobError> {
-    exact("the blob", blob.len(), BLOB)?;
-    let [elements, ..] = TAG.read(blob)?;
-    Ok((
-        elements as usize,
-        blob.last_chunk().ok_or(BlobError::Header(NAME))?,
-    ))
+    lut::write(TAG, blob, elements, &table)
 }
 
 fn split(blob: &[u8], inputs: &[usize]) -> Result<Split, BlobError> {
-    let (elements, _) = read(blob)?;
-    let [input] = units::lengths(inputs)?;
-    exact("the input", input, elements)?;
-    Ok(units::split(elements, 1, 1 << 16))
+    lut::split(TAG, blob, inputs)
 }
 
 fn run(call: Call<'_>) -> Result<(), BlobError> {
-    let input = units::input(call.inputs, 0)?;
-    let split = split(call.blob, &[input.len()])?;
-    let part = units::part(&split, &call.units, call.output.len())?;
-    let (_, table) = read(call.blob)?;
-    lut::apply(table, units::slice(input, part)?, call.output, call.isa);
-    Ok(())
+    lut::run(TAG, call)
 }
 
 fn variant(_: &[u8], isa: Isa) -> &'static str {

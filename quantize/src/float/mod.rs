@@ -189,6 +189,7 @@ fn compute(node: &Node, inputs: &[&Tensor], weight: Option<&Tensor>, shape: &[us
         Op::BatchNorm(bn) => norm::normalize(bn, x),
         Op::Relu => map(x, |x| x.max(0.0)),
         Op::Clamp { low, high } => map(x, |x| x.max(*low).min(*high)),
+        Op::Unary(function) => map(x, |x| qconfig_kernels::unary(*function, x)),
         Op::Add => {
             let mut sum = x.clone();
             for (x, y) in sum.data_mut().iter_mut().zip(inputs[1].data()) {

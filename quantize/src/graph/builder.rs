@@ -1,7 +1,7 @@
 //! Building a graph node by node.
 
-use qconfig_core::kernel::Activation;
-use qconfig_core::operator::{nn, torch};
+use qconfig_core::kernel::{Activation, Unary};
+use qconfig_core::operator::{nn, operator, torch};
 use qconfig_core::{Spelled, Spelling};
 
 use super::shape::output_shape;
@@ -157,6 +157,37 @@ impl GraphBuilder {
             },
             &[input],
         )
+    }
+
+    /// A function of each element, spelled as its module in `torch.nn`, or as Python's operator.
+    ///
+    /// # Errors
+    /// [`GraphError`].
+    pub fn unary(
+        &mut self,
+        name: &str,
+        input: ValueId,
+        function: Unary,
+    ) -> Result<ValueId, GraphError> {
+        let spelling = match function {
+            Unary::Hardswish => nn::Hardswish::SPELLING,
+            Unary::Hardsigmoid => nn::Hardsigmoid::SPELLING,
+            Unary::Sigmoid => nn::Sigmoid::SPELLING,
+            Unary::Tanh => nn::Tanh::SPELLING,
+            Unary::Elu { .. } => nn::ELU::SPELLING,
+            Unary::LeakyRelu { .. } => nn::LeakyReLU::SPELLING,
+            Unary::Gelu { .. } => nn::GELU::SPELLING,
+            Unary::FloorDivide { .. } => operator::floordiv::SPELLING,
+            Unary::AddScalar { .. } => operator::add::SPELLING,
+            Unary::MulScalar { .. } => operator::mul::SPELLING,
+            _ => {
+                return Err(GraphError {
+                    node: name.into(),
+                    problem: GraphProblem::Parameter("the function has no usual spelling".into()),
+                });
+            }
+        };
+        self.node(name, spelling, Op::Unary(function), &[input])
     }
 
     /// `torch.add`.

@@ -1,6 +1,6 @@
 //! What a node computes, with its parameters in PyTorch's terms.
 
-use qconfig_core::kernel::Activation;
+use qconfig_core::kernel::{Activation, Unary};
 
 use crate::tensor::Tensor;
 
@@ -145,6 +145,8 @@ pub enum Op {
     },
     /// `a + b`.
     Add,
+    /// A function of each element.
+    Unary(Unary),
     /// Maximum over windows.
     MaxPool(Pool),
     /// Mean over windows.

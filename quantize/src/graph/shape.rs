@@ -1,5 +1,7 @@
 //! Output shapes, and what does not fit.
 
+mod unary;
+
 use super::{GraphProblem, Op};
 use crate::tensor::elements;
 
@@ -85,6 +87,7 @@ pub(super) fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, G
             Ok(shape)
         }
         Op::Relu | Op::Identity => Ok(shape),
+        Op::Unary(function) => unary::checked(*function).map(|()| shape),
         Op::Clamp { low, high } if low <= high => Ok(shape),
         Op::Clamp { low, high } => parameter(format!("the clamp {low}..{high} is empty")),
         Op::Add if inputs[1] == inputs[0] => Ok(shape),
