@@ -10,7 +10,7 @@ use qconfig_core::kernel::{Activation, Kernel, KernelFamily, NodeOp, QParams, Un
 use qconfig_kernels::{Q8Add, Q8Lut, scalar_qparams, unary};
 
 fn relu6(x: f32) -> f32 {
-    x.max(0.0).min(6.0)
+    x.clamp(0.0, 6.0)
 }
 
 /// The function in f32, exponentials in f64.

@@ -178,14 +178,14 @@ impl fmt::Display for Isa {
 /// Asks the CPU; without `std`, what the binary was compiled for.
 fn has(level: IsaLevel) -> bool {
     #[cfg(all(feature = "std", target_arch = "x86_64"))]
-    macro_rules! features { ($($name:tt),*) => { $(std::arch::is_x86_feature_detected!($name))&&* }; }
+    macro_rules! features { ($($name:tt),*) => { [$(std::arch::is_x86_feature_detected!($name)),*].iter().all(|there| *there) }; }
     #[cfg(all(feature = "std", target_arch = "aarch64"))]
-    macro_rules! features { ($($name:tt),*) => { $(std::arch::is_aarch64_feature_detected!($name))&&* }; }
+    macro_rules! features { ($($name:tt),*) => { [$(std::arch::is_aarch64_feature_detected!($name)),*].iter().all(|there| *there) }; }
     #[cfg(all(
         not(feature = "std"),
         any(target_arch = "x86_64", target_arch = "aarch64")
     ))]
-    macro_rules! features { ($($name:tt),*) => { $(cfg!(target_feature = $name))&&* }; }
+    macro_rules! features { ($($name:tt),*) => { [$(cfg!(target_feature = $name)),*].iter().all(|there| *there) }; }
     match level {
         IsaLevel::Scalar => true,
         #[cfg(target_arch = "x86_64")]

@@ -34,7 +34,7 @@ pub fn unary(function: Unary, x: f32) -> f32 {
 
 /// `min(max(x, 0), 6)`.
 fn relu6(x: f32) -> f32 {
-    x.max(0.0).min(6.0)
+    x.clamp(0.0, 6.0)
 }
 
 /// Python's `//` on floats, in torch's steps (`c10::div_floor_floating`).
