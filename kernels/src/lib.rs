@@ -13,6 +13,8 @@ mod gemm;
 mod glue;
 mod layout;
 mod lut;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod output;
 mod pool;
 mod q8_conv;

@@ -350,10 +350,10 @@ proptest! {
 fn every_level_says_its_variant() {
     for isa in levels() {
         let variant = (Quantize::KERNEL.variant)(&[], isa);
-        let family = if isa.level().has_avx2() {
-            "avx2"
-        } else {
-            "scalar"
+        let family = match isa.level() {
+            level if level.has_avx2() => "avx2",
+            level if level.has_neon() => "neon",
+            _ => "scalar",
         };
         assert!(variant.ends_with(family), "{isa}: {variant}");
     }

@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-: "${QCONFIG_CASES:=40}"                                    # random cases a test, at most
+: "${QCONFIG_CASES:=200}"                                   # random cases a test, at most
 : "${EMULATE_LEVELS:=scalar neon neondot neoni8mm}"         # what QCONFIG_ISA is set to
 rustc=${EMULATE_RUSTC:-/usr/bin/rustc}                      # with the standard library of the target
 target=aarch64-unknown-linux-gnu

@@ -11,6 +11,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod reference;
 
 use qconfig_core::kernel::{
@@ -343,6 +345,9 @@ fn run(call: Call<'_>) -> Result<(), BlobError> {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an `Isa` of such a level proves that the CPU has AVX2.
         level if level.has_avx2() => unsafe { avx2::add(&params, a, b, call.output) },
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: an `Isa` of such a level proves that the CPU has NEON.
+        level if level.has_neon() => unsafe { neon::add(&params, a, b, call.output) },
         _ => reference::add(&params, a, b, call.output),
     }
     Ok(())
@@ -359,6 +364,11 @@ fn variant(blob: &[u8], isa: Isa) -> &'static str {
             Form::HalfUp(_) => "fixed_x32__avx2",
             Form::HalfAway(_) => "fixed_ties_x32__avx2",
             Form::Float(..) => "float_x32__avx2",
+        },
+        (level, Ok(form)) if level.has_neon() => match form {
+            Form::HalfUp(_) => "fixed_x16__neon",
+            Form::HalfAway(_) => "fixed_ties_x16__neon",
+            Form::Float(..) => "float_x16__neon",
         },
         (_, Ok(Form::Float(..))) => "float_x1__scalar",
         _ => "fixed_x1__scalar",

@@ -11,12 +11,16 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod reference;
 
+#[cfg(target_arch = "x86_64")]
+use qconfig_core::IsaLevel;
 use qconfig_core::kernel::{
     BlobError, Call, Kernel, KernelFamily, NodeOp, NodeSpec, Refusal, Signature, Sizes, Split,
 };
-use qconfig_core::{DType, Isa, IsaLevel};
+use qconfig_core::{DType, Isa};
 
 use crate::affine::{round_ties_even, stored};
 use crate::blob::{HEADER, Tag, align, exact};
@@ -76,6 +80,10 @@ struct Layer<'a> {
     zero_point: u8,
     output: Output,
     /// All weights are in the range of `i8`.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "NEON multiplies 16 bits")
+    )]
     narrow: bool,
     /// See the module.
     pairs: &'a [[u8; 4]],
@@ -116,7 +124,7 @@ impl Layer<'_> {
 /// `W` channels from `c` on of the `K` input rows that a window covers: the address in the first column
 /// and the step to the next. `W` bytes are readable at each column of the input's width. A row in the
 /// padding is the same padding everywhere.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #[inline(always)]
 fn window_rows<const K: usize, const W: usize>(
     Row {
@@ -399,6 +407,9 @@ pub(crate) fn run(call: Call<'_>) -> Result<(), BlobError> {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: an `Isa` of such a level proves that the CPU has AVX2.
             level if level.has_avx2() => unsafe { avx2::row(row, here) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: an `Isa` of such a level proves that the CPU has NEON.
+            level if level.has_neon() => unsafe { neon::row(row, here) },
             _ => reference::row(row, here),
         }
         output = rest;
@@ -414,6 +425,8 @@ pub(crate) fn variant(blob: &[u8], isa: Isa) -> &'static str {
         (IsaLevel::Avx512Vnni, Ok(layer)) => avx512::variant(&layer),
         #[cfg(target_arch = "x86_64")]
         (level, Ok(layer)) if level.has_avx2() => avx2::variant(&layer),
+        #[cfg(target_arch = "aarch64")]
+        (level, Ok(layer)) if level.has_neon() => neon::variant(&layer),
         _ => "dw_1c__scalar",
     }
 }

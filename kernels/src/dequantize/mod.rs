@@ -2,6 +2,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod reference;
 
 pub(crate) use reference::real;
@@ -128,6 +130,9 @@ fn run(call: Call<'_>) -> Result<(), BlobError> {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an `Isa` of such a level proves that the CPU has AVX2.
         level if level.has_avx2() => unsafe { avx2::dequantize(header.from, input, call.output) },
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: an `Isa` of such a level proves that the CPU has NEON.
+        level if level.has_neon() => unsafe { neon::dequantize(header.from, input, call.output) },
         _ => reference::dequantize(header.from, input, call.output),
     }
     Ok(())
@@ -136,6 +141,7 @@ fn run(call: Call<'_>) -> Result<(), BlobError> {
 fn variant(_: &[u8], isa: Isa) -> &'static str {
     match isa.level() {
         level if level.has_avx2() => "x32__avx2",
+        level if level.has_neon() => "x16__neon",
         _ => "x1__scalar",
     }
 }

@@ -9,6 +9,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512f;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod reference;
 
 use half::f16;
@@ -55,6 +57,7 @@ impl KernelFamily for F16LinearDynamic {
         variant: |_, isa| match isa.level() {
             level if level.has_avx512bw() => "6x64__avx512f",
             level if level.has_avx2() => "6x16__avx2",
+            level if level.has_neon() => "6x16__neon",
             _ => "1x1__scalar",
         },
     };
@@ -245,6 +248,9 @@ fn run(call: Call<'_>) -> Result<(), BlobError> {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above, with an `Isa` that proves AVX2, FMA and F16C.
         level if level.has_avx2() => unsafe { avx2::run(&job, call.output) },
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: an `Isa` of such a level proves that the CPU has NEON.
+        level if level.has_neon() => unsafe { neon::run(&job, call.output) },
         _ => reference::run(&job, call.output),
     }
     Ok(())

@@ -193,6 +193,7 @@ impl Geometry {
         self.channels / self.groups
     }
 
+    #[cfg(target_arch = "x86_64")]
     /// Taps of the window.
     pub(crate) fn taps(&self) -> usize {
         self.window.kernel[0] * self.window.kernel[1]
@@ -296,6 +297,7 @@ impl Geometry {
         self.out_width
     }
 
+    #[cfg(target_arch = "x86_64")]
     /// The tiles `[image, y, x]` of a range of GEMM rows that begins and ends with lines of tiles.
     pub(crate) fn tiles(&self, rows: Range<usize>) -> impl Iterator<Item = [usize; 3]> {
         let (width, height) = (self.out_width, self.out_height);
@@ -306,6 +308,7 @@ impl Geometry {
             .flat_map(move |(image, y)| (0..width).step_by(TILE).map(move |x| [image, y, x]))
     }
 
+    #[cfg(target_arch = "x86_64")]
     /// Outputs of a tile that exist, `[lines, columns]`.
     pub(crate) fn tile_extent(&self, [_, y, x]: [usize; 3]) -> [usize; 2] {
         [
@@ -314,11 +317,13 @@ impl Geometry {
         ]
     }
 
+    #[cfg(target_arch = "x86_64")]
     /// The GEMM row of an output of a tile.
     pub(crate) fn tile_row(&self, [image, y, x]: [usize; 3], at: [usize; 2]) -> usize {
         (image * self.out_height + y + at[0]) * self.out_width + x + at[1]
     }
 
+    #[cfg(target_arch = "x86_64")]
     /// The first channel of the input pixel at `offset` from the window's corner of output `[y, x]`;
     /// `None` in the padding.
     pub(crate) fn pixel(
@@ -426,6 +431,10 @@ impl Rows for Image<'_> {
     }
 }
 
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    expect(dead_code, reason = "NEON's products copy the taps")
+)]
 /// An image whose taps a kernel may read where they lie.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Taps<'a> {

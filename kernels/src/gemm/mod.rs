@@ -10,6 +10,12 @@ mod avx2;
 mod avx512vnni;
 mod finish;
 mod geometry;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neondot;
+#[cfg(target_arch = "aarch64")]
+mod neoni8mm;
 mod packed;
 mod panels;
 mod reference;
@@ -26,7 +32,9 @@ use crate::blob;
 pub(crate) use finish::{Finish, clamp};
 pub(crate) use geometry::{Geometry, Image, Taps};
 pub(crate) use packed::{Family, Packed, Params};
-pub(crate) use panels::{PANEL, Panels, STEP};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use panels::STEP;
+pub(crate) use panels::{PANEL, Panels};
 pub(crate) use rows::Rows;
 pub(crate) use weight::Weight;
 
@@ -183,6 +191,13 @@ impl Scratch {
 
 /// Scratch memory of a 3 x 3 convolution that is made from tiles (`avx2::winograd`): transformed values,
 /// a transformed slice of 16 columns of weights, and products.
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    expect(
+        dead_code,
+        reason = "only AVX2 computes tiles; the scratch is the same for all"
+    )
+)]
 #[derive(Clone, Copy, Debug)]
 struct Winograd {
     channels: usize,
@@ -301,6 +316,16 @@ pub(crate) fn run<R: Rows>(
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above, with `isa` proving AVX2, FMA and F16C.
         level if level.has_avx2() => unsafe { avx2::run(&job, output, row, block, &plan) },
+        #[cfg(target_arch = "aarch64")]
+        level if level.has_neon() => {
+            let level = match level {
+                IsaLevel::NeonI8mm => neon::Level::I8mm,
+                IsaLevel::NeonDot => neon::Level::Dot,
+                _ => neon::Level::Neon,
+            };
+            // SAFETY: as above, with `isa` proving the level.
+            unsafe { neon::run(&job, output, row, block, &plan, level) }
+        }
         _ => reference::run(&job, output, row),
     }
     Ok(())
@@ -366,6 +391,12 @@ pub(crate) fn variant(isa: Isa) -> &'static str {
         IsaLevel::Avx512Vnni => "6x64c4__avx512vnni",
         #[cfg(target_arch = "x86_64")]
         level if level.has_avx2() => "6x16c2__avx2",
+        #[cfg(target_arch = "aarch64")]
+        IsaLevel::NeonI8mm => "8x8c8__neoni8mm",
+        #[cfg(target_arch = "aarch64")]
+        IsaLevel::NeonDot => "8x8c4__neondot",
+        #[cfg(target_arch = "aarch64")]
+        IsaLevel::Neon => "4x8c4__neon",
         _ => "1x1c4__scalar",
     }
 }

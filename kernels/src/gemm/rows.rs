@@ -21,6 +21,10 @@ pub(crate) trait Rows {
         buffer
     }
 
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "NEON's products copy the taps")
+    )]
     /// The image behind the rows, where a kernel may read from it without a copy.
     fn image(&self) -> Option<Taps<'_>>;
 }

@@ -4,6 +4,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod reference;
 
 use qconfig_core::kernel::{
@@ -227,6 +229,9 @@ fn run_rows<const E: usize>(input: &[u8], rows: usize, first: usize, output: &mu
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an `Isa` of such a level proves that the CPU has AVX2.
         level if level.has_avx2() => unsafe { avx2::transpose(input, rows, first, output) },
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: an `Isa` of such a level proves that the CPU has NEON.
+        level if level.has_neon() => unsafe { neon::transpose(input, rows, first, output) },
         _ => reference::transpose(input, rows, first, output),
     }
 }
@@ -234,6 +239,7 @@ fn run_rows<const E: usize>(input: &[u8], rows: usize, first: usize, output: &mu
 fn variant(_: &[u8], isa: Isa) -> &'static str {
     match isa.level() {
         level if level.has_avx2() => "tiles__avx2",
+        level if level.has_neon() => "tiles__neon",
         _ => "tiles__scalar",
     }
 }

@@ -3,6 +3,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod reference;
 
 use qconfig_core::Isa;
@@ -23,6 +25,9 @@ pub(crate) fn apply(table: &Table, input: &[u8], output: &mut [u8], isa: Isa) {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an `Isa` of such a level proves that the CPU has AVX2.
         level if level.has_avx2() => unsafe { avx2::apply(table, input, output) },
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: an `Isa` of such a level proves that the CPU has NEON.
+        level if level.has_neon() => unsafe { neon::apply(table, input, output) },
         _ => reference::apply(table, input, output),
     }
 }
@@ -31,6 +36,7 @@ pub(crate) fn apply(table: &Table, input: &[u8], output: &mut [u8], isa: Isa) {
 pub(crate) fn variant(isa: Isa) -> &'static str {
     match isa.level() {
         level if level.has_avx2() => "lut_x64__avx2",
+        level if level.has_neon() => "lut_x16__neon",
         _ => "lut_x1__scalar",
     }
 }

@@ -4,6 +4,8 @@ use qconfig_core::kernel::{
 
 #[cfg(target_arch = "x86_64")]
 use super::avx2;
+#[cfg(target_arch = "aarch64")]
+use super::neon;
 use super::{SIGNATURE, check_windows, reference, variant};
 use crate::affine::{bounds, stored};
 use crate::blob::{HEADER, Tag, exact};
@@ -124,6 +126,9 @@ fn run(call: Call<'_>) -> Result<(), BlobError> {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: an `Isa` of such a level proves that the CPU has AVX2.
             level if level.has_avx2() => unsafe { avx2::max(input, cells, output) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: an `Isa` of such a level proves that the CPU has NEON.
+            level if level.has_neon() => unsafe { neon::max(input, cells, output) },
             _ => reference::max(input, cells, output),
         }
         if (low, high) != (0, 255) {

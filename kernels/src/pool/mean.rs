@@ -5,6 +5,8 @@ use qconfig_core::kernel::{NodeSpec, Refusal, TensorSpec};
 
 #[cfg(target_arch = "x86_64")]
 use super::avx2;
+#[cfg(target_arch = "aarch64")]
+use super::neon;
 use super::reference;
 use crate::affine::{Stored, stored};
 use crate::output::Output;
@@ -139,6 +141,9 @@ impl Mean {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: an `Isa` of such a level proves that the CPU has AVX2.
             level if level.has_avx2() => unsafe { avx2::mean(input, cells, &scale, output) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: an `Isa` of such a level proves that the CPU has NEON.
+            level if level.has_neon() => unsafe { neon::mean(input, cells, &scale, output) },
             _ => reference::mean(input, cells, &scale, output),
         }
     }

@@ -6,6 +6,8 @@ mod avx2;
 mod global;
 mod max;
 mod mean;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod reference;
 
 use qconfig_core::kernel::{Refusal, Signature, Split};
@@ -65,6 +67,7 @@ fn split(geometry: &Geometry) -> Split {
 fn variant(_: &[u8], isa: Isa) -> &'static str {
     match isa.level() {
         level if level.has_avx2() => "32c__avx2",
+        level if level.has_neon() => "16c__neon",
         _ => "1c__scalar",
     }
 }

@@ -2,6 +2,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod reference;
 
 use qconfig_core::kernel::{
@@ -137,6 +139,9 @@ pub(crate) fn quantize(isa: Isa, to: Stored, input: &[u8], output: &mut [u8]) {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an `Isa` of such a level proves that the CPU has AVX2.
         level if level.has_avx2() => unsafe { avx2::quantize(to, input, output) },
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: an `Isa` of such a level proves that the CPU has NEON.
+        level if level.has_neon() => unsafe { neon::quantize(to, input, output) },
         _ => reference::quantize(to, input, output),
     }
 }
@@ -144,6 +149,7 @@ pub(crate) fn quantize(isa: Isa, to: Stored, input: &[u8], output: &mut [u8]) {
 fn variant(_: &[u8], isa: Isa) -> &'static str {
     match isa.level() {
         level if level.has_avx2() => "x32__avx2",
+        level if level.has_neon() => "x16__neon",
         _ => "x1__scalar",
     }
 }
