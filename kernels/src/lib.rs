@@ -18,6 +18,7 @@ mod neon;
 mod output;
 mod pool;
 mod q8_conv;
+mod q8_conv_transpose;
 mod q8_linear;
 mod q8_linear_dynamic;
 mod q8_lut;
@@ -28,6 +29,7 @@ mod spatial;
 mod units;
 #[cfg(target_arch = "x86_64")]
 mod vector;
+mod volume;
 
 pub use add::Q8Add;
 pub use clamp::Q8Clamp;
@@ -38,6 +40,7 @@ pub use glue::{GLUE, glue};
 pub use layout::{ToChannelsFirst, ToChannelsLast};
 pub use pool::{Q8AvgPool, Q8GlobalAvgPool, Q8MaxPool};
 pub use q8_conv::Q8Conv;
+pub use q8_conv_transpose::Q8ConvTranspose;
 pub use q8_linear::Q8Linear;
 pub use q8_linear_dynamic::Q8LinearDynamic;
 pub use q8_lut::{Q8Lut, scalar_qparams, unary};

@@ -164,6 +164,20 @@ pub enum Unary {
     },
 }
 
+/// Window over up to three dimensions, `[depth, height, width]`; dimensions that a tensor lacks are the
+/// first, of size 1.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Window3 {
+    /// Kernel size.
+    pub kernel: [usize; 3],
+    /// Step between outputs; of a transposed convolution, between inputs.
+    pub stride: [usize; 3],
+    /// Padding before and after: `[front, top, left, back, bottom, right]`.
+    pub padding: [usize; 6],
+    /// Step between taps.
+    pub dilation: [usize; 3],
+}
+
 /// What a node computes.
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[non_exhaustive]
@@ -175,6 +189,23 @@ pub enum NodeOp {
         /// The window.
         window: Window,
         /// Channel groups; equal to the input channels for depthwise.
+        groups: usize,
+    },
+    /// Convolution of `[N, D, H, W, C]` with a weight `[O, kd, kh, kw, I / groups]`.
+    Conv3d {
+        /// The window.
+        window: Window3,
+        /// Channel groups.
+        groups: usize,
+    },
+    /// Transposed convolution of `[N, .., C]`, one to three dimensions between, with a weight
+    /// `[O, k.., I / groups]`: input `i` adds to output `i * stride + tap * dilation - padding before`.
+    ConvTranspose {
+        /// The window.
+        window: Window3,
+        /// Outputs more than the shape of the input says, behind the last.
+        output_padding: [usize; 3],
+        /// Channel groups.
         groups: usize,
     },
     /// `a + b`, same shapes.

@@ -1,5 +1,6 @@
 //! Convert: observers answer, weights are quantized; the result is the reference model.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use qconfig_core::kernel::{QParams, Unary};
@@ -11,12 +12,13 @@ use crate::observer::{ChannelQParams, ObserveError, Observer};
 use crate::prepare::{Decision, Prepared, Quantized};
 use crate::tensor::Tensor;
 
-/// A weight in eight bits, in the graph's order (`[O, I / groups, k..]`).
+/// A weight in eight bits, in the graph's order, output channels first (`[O, I / groups, k..]`, of
+/// transposed convolutions too).
 #[derive(Clone, PartialEq, Debug)]
 pub struct QuantizedWeight {
     /// Row-major values.
     pub data: Vec<i8>,
-    /// The shape of the float weight.
+    /// Its shape.
     pub shape: Vec<usize>,
     /// One pair, or one for each output channel.
     pub qparams: ChannelQParams,
@@ -170,7 +172,7 @@ pub fn convert(calibrated: &Calibrated) -> Result<ReferenceModel, ConvertError> 
         {
             weights.insert(
                 NodeId(at),
-                quantize_weight(node, weight, quantized, &wanted)?,
+                quantize_weight(node, &weight, quantized, &wanted)?,
             );
         }
     }
@@ -215,11 +217,12 @@ fn follow_inputs(prepared: &Prepared, qparams: &mut BTreeMap<(ValueId, DType), Q
     }
 }
 
-/// The weight of a node, where it has one.
-pub(crate) fn float_weight(node: &Node) -> Option<&Tensor> {
+/// The weight of a node with output channels first, where it has one.
+pub(crate) fn float_weight(node: &Node) -> Option<Cow<'_, Tensor>> {
     match &node.op {
-        Op::Conv(conv) => Some(&conv.weight),
-        Op::Linear(linear) => Some(&linear.weight),
+        Op::Conv(conv) => Some(Cow::Borrowed(&conv.weight)),
+        Op::ConvTranspose(conv) => Some(Cow::Owned(conv.by_output())),
+        Op::Linear(linear) => Some(Cow::Borrowed(&linear.weight)),
         _ => None,
     }
 }

@@ -23,3 +23,4 @@ mod node;
 mod observers;
 mod pool;
 mod unary;
+mod volume;

@@ -185,6 +185,10 @@ fn compute(node: &Node, inputs: &[&Tensor], weight: Option<&Tensor>, shape: &[us
     let x = inputs[0];
     match &node.op {
         Op::Conv(op) => conv::convolve(op, weight.unwrap_or(&op.weight), x, shape),
+        Op::ConvTranspose(op) => match weight {
+            Some(rows) => conv::convolve_transposed(op, rows, x, shape),
+            None => conv::convolve_transposed(op, &op.by_output(), x, shape),
+        },
         Op::Linear(op) => linear::multiply(op, weight.unwrap_or(&op.weight), x, shape),
         Op::BatchNorm(bn) => norm::normalize(bn, x),
         Op::Relu => map(x, |x| x.max(0.0)),

@@ -6,7 +6,8 @@ use qconfig_core::{Spelled, Spelling};
 
 use super::shape::output_shape;
 use super::{
-    BatchNorm, Conv, Graph, GraphError, GraphProblem, Linear, Node, Op, Pool, Value, ValueId,
+    BatchNorm, Conv, ConvTranspose, Graph, GraphError, GraphProblem, Linear, Node, Op, Pool, Value,
+    ValueId,
 };
 use crate::tensor::{Tensor, elements};
 
@@ -81,16 +82,35 @@ impl GraphBuilder {
         Ok(output)
     }
 
-    /// `torch.nn.Conv1d` or `torch.nn.Conv2d`, by the rank of the weight.
+    /// `torch.nn.Conv1d`, `Conv2d` or `Conv3d`, by the rank of the weight.
     ///
     /// # Errors
     /// [`GraphError`].
     pub fn conv(&mut self, name: &str, input: ValueId, conv: Conv) -> Result<ValueId, GraphError> {
         let spelling = match conv.weight.shape().len() {
             3 => nn::Conv1d::SPELLING,
+            5 => nn::Conv3d::SPELLING,
             _ => nn::Conv2d::SPELLING,
         };
         self.node(name, spelling, Op::Conv(conv), &[input])
+    }
+
+    /// `torch.nn.ConvTranspose1d`, `2d` or `3d`, by the rank of the weight.
+    ///
+    /// # Errors
+    /// [`GraphError`].
+    pub fn conv_transpose(
+        &mut self,
+        name: &str,
+        input: ValueId,
+        conv: ConvTranspose,
+    ) -> Result<ValueId, GraphError> {
+        let spelling = match conv.weight.shape().len() {
+            3 => nn::ConvTranspose1d::SPELLING,
+            5 => nn::ConvTranspose3d::SPELLING,
+            _ => nn::ConvTranspose2d::SPELLING,
+        };
+        self.node(name, spelling, Op::ConvTranspose(conv), &[input])
     }
 
     /// `torch.nn.Linear`.
@@ -113,7 +133,7 @@ impl GraphBuilder {
         )
     }
 
-    /// `torch.nn.BatchNorm1d` or `torch.nn.BatchNorm2d`, by the rank of the input.
+    /// `torch.nn.BatchNorm1d`, `BatchNorm2d` or `BatchNorm3d`, by the rank of the input.
     ///
     /// # Errors
     /// [`GraphError`].
@@ -127,10 +147,10 @@ impl GraphBuilder {
             .values
             .get(input.0)
             .map_or(0, |value| value.shape.len());
-        let spelling = if rank == 4 {
-            nn::BatchNorm2d::SPELLING
-        } else {
-            nn::BatchNorm1d::SPELLING
+        let spelling = match rank {
+            4 => nn::BatchNorm2d::SPELLING,
+            5 => nn::BatchNorm3d::SPELLING,
+            _ => nn::BatchNorm1d::SPELLING,
         };
         self.node(name, spelling, Op::BatchNorm(bn), &[input])
     }

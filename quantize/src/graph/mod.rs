@@ -8,7 +8,7 @@ use qconfig_core::Spelling;
 use qconfig_core::kernel::Activation;
 
 pub use self::builder::GraphBuilder;
-pub use self::op::{BatchNorm, Conv, Linear, Op, Pool};
+pub use self::op::{BatchNorm, Conv, ConvTranspose, Linear, Op, Pool};
 
 /// A value: a graph input or the output of a node.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -121,6 +121,9 @@ impl Graph {
     pub fn weight_bytes(&self) -> usize {
         let count = |op: &Op| match op {
             Op::Conv(conv) => conv.weight.data().len() + conv.bias.as_ref().map_or(0, Vec::len),
+            Op::ConvTranspose(conv) => {
+                conv.weight.data().len() + conv.bias.as_ref().map_or(0, Vec::len)
+            }
             Op::Linear(linear) => {
                 linear.weight.data().len() + linear.bias.as_ref().map_or(0, Vec::len)
             }
@@ -146,11 +149,12 @@ impl Graph {
     }
 }
 
-/// Spatial numbers seen as two dimensions: a lone one is the width, `missing` stands for the height.
-pub(crate) fn pair(values: &[usize], missing: usize) -> [usize; 2] {
-    match values {
-        [w] => [missing, *w],
-        [h, w, ..] => [*h, *w],
-        [] => [missing; 2],
+/// Spatial numbers seen as `N` dimensions: those that `values` has are the last, `missing` stands for the
+/// others.
+pub(crate) fn dimensions<const N: usize>(values: &[usize], missing: usize) -> [usize; N] {
+    let mut all = [missing; N];
+    for (to, from) in all.iter_mut().rev().zip(values.iter().rev()) {
+        *to = *from;
     }
+    all
 }

@@ -1,5 +1,6 @@
 //! Output shapes, and what does not fit.
 
+mod conv_transpose;
 mod unary;
 
 use super::{GraphProblem, Op};
@@ -31,9 +32,9 @@ pub(super) fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, G
             let [o, i, kernel @ ..] = conv.weight.shape() else {
                 return parameter("the weight must be [O, I / groups, k..]".into());
             };
-            let (1 | 2, true) = (kernel.len(), shape.len() == kernel.len() + 2) else {
+            let (1..=3, true) = (kernel.len(), shape.len() == kernel.len() + 2) else {
                 return Err(misfit(
-                    "a convolution takes [N, C, spatial..] of the weight's rank, one or two dimensions",
+                    "a convolution takes [N, C, spatial..] of the weight's rank, one to three dimensions",
                 ));
             };
             if conv.groups == 0
@@ -57,6 +58,7 @@ pub(super) fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, G
             )?;
             Ok([vec![shape[0], *o], spatial].concat())
         }
+        Op::ConvTranspose(conv) => conv_transpose::output_shape(conv, &shape),
         Op::Linear(linear) => {
             let &[o, k] = linear.weight.shape() else {
                 return parameter("the weight must be [O, K]".into());

@@ -166,7 +166,7 @@ impl Lowering<'_> {
         let (inputs, flat) = self.operands(node, quantized, layout)?;
         let weight = match (self.model.weights.get(&at), float_weight(node)) {
             (Some(weight), _) => Some(Packed::of(weight, &node.op, flat.as_deref())),
-            (None, Some(weight)) => Some(Packed::of_float(weight, &node.op, flat.as_deref())),
+            (None, Some(weight)) => Some(Packed::of_float(&weight, &node.op, flat.as_deref())),
             (None, None) => None,
         };
         let (dtype, qparams) = self.typed(node.output, dtypes.output, quantized)?;
