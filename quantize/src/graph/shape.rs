@@ -1,13 +1,21 @@
 //! Output shapes, and what does not fit.
 
-mod conv_transpose;
+mod recurrent;
 mod unary;
 
 use super::{GraphProblem, Op};
 use crate::tensor::elements;
 
-/// The output shape, or what does not fit.
-pub(super) fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, GraphProblem> {
+/// The shapes of all values that go out, or what does not fit.
+pub(super) fn output_shapes(op: &Op, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>, GraphProblem> {
+    match op {
+        Op::Recurrent(layer) => recurrent::outputs(layer, inputs),
+        _ => Ok(vec![output_shape(op, inputs)?]),
+    }
+}
+
+/// The output shape of an operator with one output, or what does not fit.
+fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, GraphProblem> {
     let expected = if matches!(op, Op::Add) { 2 } else { 1 };
     let (1 | 2, Some(first)) = (inputs.len(), inputs.first()) else {
         return Err(GraphProblem::Inputs {
@@ -32,9 +40,9 @@ pub(super) fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, G
             let [o, i, kernel @ ..] = conv.weight.shape() else {
                 return parameter("the weight must be [O, I / groups, k..]".into());
             };
-            let (1..=3, true) = (kernel.len(), shape.len() == kernel.len() + 2) else {
+            let (1 | 2, true) = (kernel.len(), shape.len() == kernel.len() + 2) else {
                 return Err(misfit(
-                    "a convolution takes [N, C, spatial..] of the weight's rank, one to three dimensions",
+                    "a convolution takes [N, C, spatial..] of the weight's rank, one or two dimensions",
                 ));
             };
             if conv.groups == 0
@@ -58,7 +66,6 @@ pub(super) fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, G
             )?;
             Ok([vec![shape[0], *o], spatial].concat())
         }
-        Op::ConvTranspose(conv) => conv_transpose::output_shape(conv, &shape),
         Op::Linear(linear) => {
             let &[o, k] = linear.weight.shape() else {
                 return parameter("the weight must be [O, K]".into());
@@ -88,6 +95,8 @@ pub(super) fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, G
             }
             Ok(shape)
         }
+        // it has several
+        Op::Recurrent(_) => Err(misfit("a recurrent layer has several outputs")),
         Op::Relu | Op::Identity => Ok(shape),
         Op::Unary(function) => unary::checked(*function).map(|()| shape),
         Op::Clamp { low, high } if low <= high => Ok(shape),
