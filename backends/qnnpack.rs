@@ -24,8 +24,8 @@ crate::backend_config! {
     list dynamic  = [dynamic_int8, dynamic_f16];
 
     group conv: weighted {
-        kernel for conv1d | conv2d => crate::kernels::Q8Conv;
-        kernel none;
+        kernel for conv1d | conv2d | conv3d => crate::kernels::Q8Conv;
+        kernel for conv_transpose1d | conv_transpose2d | conv_transpose3d => crate::kernels::Q8ConvTranspose;
     }
     group linear: [weighted.., dynamic..] {
         kernel weighted     => crate::kernels::Q8Linear;
@@ -56,9 +56,6 @@ crate::backend_config! {
         kernel none;
     }
     group bn: default { kernel none; }
-    group rnn: dynamic {
-        kernel dynamic_int8 => crate::kernels::Q8Recurrent;
-        kernel dynamic_f16  => crate::kernels::F16Recurrent;
-    }
+    group rnn: dynamic { kernel none; }
     group embedding: [weight_only_quint8, weight_only_quint4x2] { kernel none; }
 }

@@ -1,5 +1,6 @@
 //! Convert: observers answer, weights are quantized; the result is the reference model.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use qconfig_core::kernel::{QParams, Unary};
@@ -11,12 +12,13 @@ use crate::observer::{ChannelQParams, ObserveError, Observer};
 use crate::prepare::{Decision, Prepared, Quantized};
 use crate::tensor::Tensor;
 
-/// A weight in eight bits, in the graph's order (`[O, I / groups, k..]`).
+/// A weight in eight bits, in the graph's order, output channels first (`[O, I / groups, k..]`, of
+/// transposed convolutions too).
 #[derive(Clone, PartialEq, Debug)]
 pub struct QuantizedWeight {
     /// Row-major values.
     pub data: Vec<i8>,
-    /// The shape of the float weight.
+    /// Its shape.
     pub shape: Vec<usize>,
     /// One pair, or one for each output channel.
     pub qparams: ChannelQParams,
@@ -43,8 +45,7 @@ pub struct ReferenceModel {
     pub(crate) backend: &'static qconfig_core::BackendConfig,
     pub(crate) decisions: Vec<Decision>,
     pub(crate) qparams: BTreeMap<(ValueId, DType), QParams>,
-    /// By node, and position among its weights.
-    pub(crate) weights: BTreeMap<(NodeId, usize), QuantizedWeight>,
+    pub(crate) weights: BTreeMap<NodeId, QuantizedWeight>,
 }
 
 /// A calibrated model cannot be converted.
@@ -166,12 +167,13 @@ pub fn convert(calibrated: &Calibrated) -> Result<ReferenceModel, ConvertError> 
             continue;
         };
         check_scales(&prepared.graph, node, quantized, &qparams)?;
-        let wanted = quantized.dtypes().weight;
-        if let Some(wanted) = wanted.filter(|wanted| wanted.dtype.is_quantized()) {
-            for (index, weight) in float_weights(node).into_iter().enumerate() {
-                let weight = quantize_weight(node, weight, quantized, &wanted)?;
-                weights.insert((NodeId(at), index), weight);
-            }
+        if let (Some(weight), Some(wanted)) = (float_weight(node), quantized.dtypes().weight)
+            && wanted.dtype.is_quantized()
+        {
+            weights.insert(
+                NodeId(at),
+                quantize_weight(node, &weight, quantized, &wanted)?,
+            );
         }
     }
     Ok(ReferenceModel {
@@ -215,18 +217,13 @@ fn follow_inputs(prepared: &Prepared, qparams: &mut BTreeMap<(ValueId, DType), Q
     }
 }
 
-/// The weights of a node: of a recurrent layer, `weight_ih` and `weight_hh` for each layer and direction.
-pub(crate) fn float_weights(node: &Node) -> Vec<&Tensor> {
+/// The weight of a node with output channels first, where it has one.
+pub(crate) fn float_weight(node: &Node) -> Option<Cow<'_, Tensor>> {
     match &node.op {
-        Op::Conv(conv) => vec![&conv.weight],
-        Op::Linear(linear) => vec![&linear.weight],
-        Op::Recurrent(recurrent) => {
-            let weights = recurrent.gates.iter();
-            weights
-                .flat_map(|gates| [&gates.weight_ih, &gates.weight_hh])
-                .collect()
-        }
-        _ => Vec::new(),
+        Op::Conv(conv) => Some(Cow::Borrowed(&conv.weight)),
+        Op::ConvTranspose(conv) => Some(Cow::Owned(conv.by_output())),
+        Op::Linear(linear) => Some(Cow::Borrowed(&linear.weight)),
+        _ => None,
     }
 }
 
@@ -362,8 +359,8 @@ impl ReferenceModel {
         self.qparams.get(&(value, dtype)).copied()
     }
 
-    /// The quantized weight of the node at a position; of a recurrent layer, the first.
+    /// The quantized weight of the node at a position.
     pub fn weight(&self, node: usize) -> Option<&QuantizedWeight> {
-        self.weights.get(&(NodeId(node), 0))
+        self.weights.get(&NodeId(node))
     }
 }

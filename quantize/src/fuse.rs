@@ -1,8 +1,8 @@
 //! Fusion: chains that the backend makes one module of become one node, batch normalization folded.
 
-use qconfig_core::{BackendConfig, Fuser, Pattern, Spelling};
+use qconfig_core::{BackendConfig, BackendPatternConfig, Fuser, Pattern, Spelling};
 
-use crate::graph::{BatchNorm, Graph, Node, Op};
+use crate::graph::{BatchNorm, ConvTranspose, Graph, Node, Op};
 
 /// Fuses every chain of modules for which the backend names a fused module, the longest first
 /// (`torch.ao.quantization.quantize_fx.fuse_fx`).
@@ -13,7 +13,7 @@ pub fn fuse(graph: &Graph, backend: &BackendConfig) -> Graph {
         for len in (2..=Pattern::MAX_CHAIN).rev() {
             if let Some(chain) = chain_from(&graph, at, len)
                 && let Some(config) = backend.find(&spellings(&graph, &chain))
-                && let Some(fused) = config.fused_module
+                && let Some(fused) = fused(&graph, at, config)
                 && let Some(mut node) = merge(&graph, &chain, config.fuser)
             {
                 node.spelling = fused;
@@ -24,6 +24,15 @@ pub fn fuse(graph: &Graph, backend: &BackendConfig) -> Graph {
         at += 1;
     }
     graph
+}
+
+/// The module that a pattern's chain becomes: a transposed convolution that takes in a batch
+/// normalization stays what it is (`fuse_convtranspose_bn`).
+fn fused(graph: &Graph, at: usize, config: &BackendPatternConfig) -> Option<&'static Spelling> {
+    match config.fuser {
+        Some(Fuser::ConvTransposeBn) => Some(graph.nodes[at].spelling),
+        _ => config.fused_module,
+    }
 }
 
 /// The positions of `len` nodes beginning with `at`, each the only reader of the one before.
@@ -77,10 +86,34 @@ pub(crate) fn replace(graph: &mut Graph, chain: &[usize], node: Node) {
     });
 }
 
+/// As [`fold`], where output channels are the second dimension of the weight, group by group.
+fn fold_transposed(conv: &mut ConvTranspose, bn: &BatchNorm) -> Option<()> {
+    let shape = conv.weight.shape();
+    let (ins, outs) = (shape[0] / conv.groups, shape[1]);
+    let area: usize = shape[2..].iter().product();
+    let scale = |o: usize| bn.weight[o] * (1.0 / (bn.running_var[o] + bn.eps).sqrt());
+    for (row, weights) in conv.weight.data_mut().chunks_mut(area).enumerate() {
+        let (i, o) = (row / outs, row % outs);
+        let factor = scale(i / ins * outs + o);
+        weights.iter_mut().for_each(|w| *w *= factor);
+    }
+    let bias = conv
+        .bias
+        .take()
+        .unwrap_or_else(|| vec![0.0; bn.weight.len()]);
+    let folded = bias.iter().enumerate();
+    let folded = folded.map(|(o, b)| (b - bn.running_mean[o]) * scale(o) + bn.bias[o]);
+    conv.bias = Some(folded.collect());
+    Some(())
+}
+
 /// Folds a batch normalization into the operator before it
 /// (`torch.nn.utils.fusion.fuse_conv_bn_weights`): `w' = w g / sqrt(v + eps)`,
 /// `b' = (b - m) g / sqrt(v + eps) + beta`.
 fn fold(op: &mut Op, bn: &BatchNorm) -> Option<()> {
+    if let Op::ConvTranspose(conv) = op {
+        return fold_transposed(conv, bn);
+    }
     let (weight, bias) = match op {
         Op::Conv(conv) => (&mut conv.weight, &mut conv.bias),
         Op::Linear(linear) => (&mut linear.weight, &mut linear.bias),

@@ -27,7 +27,7 @@ pub(crate) fn noise(shape: &[usize], seed: u64) -> Tensor {
     Tensor::new(shape.to_vec(), values.collect()).unwrap()
 }
 
-fn mappings() -> [QConfigMapping; 2] {
+pub(crate) fn mappings() -> [QConfigMapping; 2] {
     [
         default_qconfig_mapping("qnnpack").unwrap(),
         qconfig_mapping_with("qnnpack", QConfig::DEFAULT_PER_CHANNEL_SYMMETRIC_QNNPACK).unwrap(),
@@ -48,7 +48,7 @@ pub(crate) fn flow(
 
 /// The plan's answer on every instruction set and one to three threads, from memory and from its bytes:
 /// always the same.
-fn answer(lowered: &Lowered, input: &Tensor, count: usize) -> Vec<f32> {
+pub(crate) fn answer(lowered: &Lowered, input: &Tensor, count: usize) -> Vec<f32> {
     let bytes = lowered.plan.to_bytes();
     let saved = Plan::from_bytes(&bytes, |name| {
         QNNPACK.kernel_named(name).or_else(|| glue(name))
@@ -108,7 +108,7 @@ pub(crate) fn check_with(
     }
 }
 
-fn batch_norm(channels: usize, seed: u64) -> BatchNorm {
+pub(crate) fn batch_norm(channels: usize, seed: u64) -> BatchNorm {
     let near_one = |seed| {
         noise(&[channels], seed)
             .data()

@@ -17,4 +17,4 @@ mod digits_plan;
 mod digits_torch;
 mod elementwise;
 mod flow;
-mod recurrent;
+mod spatial;

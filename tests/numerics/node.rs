@@ -1,7 +1,9 @@
 //! Nodes out of golden cases.
 
 use qconfig_core::DType;
-use qconfig_core::kernel::{Activation, QParams, TensorSpec, WeightData, WeightSpec, Window};
+use qconfig_core::kernel::{
+    Activation, QParams, TensorSpec, WeightData, WeightSpec, Window, Window3,
+};
 use qconfig_tests::golden::{Case, Tensor};
 
 /// The dtype that the name of a family speaks of: `linear_qint8`.
@@ -49,6 +51,28 @@ impl Weight {
         }
     }
 
+    /// As [`Weight::of`], of a transposed convolution: torch has `[I, O / groups, k..]`.
+    pub fn transposed(case: &Case<'_>) -> Self {
+        let Tensor { shape, data } = case.i8("w");
+        let groups = case.count("groups");
+        let (ins, outs) = (shape[0] / groups, shape[1]);
+        let area: usize = shape[2..].iter().product();
+        let cell = |o: usize, i: usize, at: usize| {
+            data[((o / outs * ins + i) * outs + o % outs) * area + at]
+        };
+        let rows = (0..outs * groups)
+            .flat_map(|o| (0..area).flat_map(move |at| (0..ins).map(move |i| (o, i, at))));
+        let values = rows.map(|(o, i, at)| cell(o, i, at)).collect();
+        let shape = [&[outs * groups], &shape[2..], &[ins]].concat();
+        Self {
+            values: Tensor {
+                shape,
+                data: values,
+            },
+            ..Self::of(case)
+        }
+    }
+
     pub fn spec(&self) -> WeightSpec<'_> {
         WeightSpec {
             dtype: DType::qint8,
@@ -79,6 +103,22 @@ pub fn pair(list: &[usize], height: usize) -> [usize; 2] {
         [width] => [height, width],
         [height, width] => [height, width],
         _ => panic!("one or two spatial dimensions"),
+    }
+}
+
+/// The three-dimensional window of a case; the axes that it lacks are the first.
+pub fn window3(case: &Case<'_>, kernel: &[usize]) -> Window3 {
+    let three = |list: &[usize], missing: usize| {
+        let mut all = [missing; 3];
+        all[3 - list.len()..].copy_from_slice(list);
+        all
+    };
+    let [front, top, left] = three(&case.counts("padding"), 0);
+    Window3 {
+        kernel: three(kernel, 1),
+        stride: three(&case.counts("stride"), 1),
+        padding: [front, top, left, front, top, left],
+        dilation: three(&case.counts("dilation"), 1),
     }
 }
 

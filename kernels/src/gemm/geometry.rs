@@ -109,9 +109,20 @@ impl Geometry {
 
     /// A matrix `[rows, k]` times `[out_channels, k]` transposed.
     pub(crate) fn linear(rows: usize, k: usize, out_channels: usize) -> Option<Geometry> {
+        Geometry::grouped(rows, k, out_channels, 1)
+    }
+
+    /// As [`Geometry::linear`] for each group: its `k` columns of the left matrix, its outputs.
+    pub(crate) fn grouped(
+        rows: usize,
+        k: usize,
+        out_channels: usize,
+        groups: usize,
+    ) -> Option<Geometry> {
         // an empty batch is a batch of no pixels
         let [batch, width] = if rows == 0 { [0, 1] } else { [1, rows] };
-        Geometry::new([batch, 1, width, k], out_channels, 1, POINT)
+        let channels = k.checked_mul(groups)?;
+        Geometry::new([batch, 1, width, channels], out_channels, groups, POINT)
     }
 
     /// Header words: `N H W C O groups`, then pairs of 16 bits: kernel, stride, dilation, padding

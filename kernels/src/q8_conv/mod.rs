@@ -1,5 +1,6 @@
-//! `q8_conv`: convolution of quantized images, channels last, as one product for each group; where each
-//! group is one channel, the depthwise kernel takes over, by its tag in the blob.
+//! `q8_conv`: convolution of quantized images, channels last, as one product for each group. Where each
+//! group is one channel of an image, the depthwise kernel takes over, and for volumes the gathered product
+//! of [`volume`](crate::volume), each by its tag in the blob.
 
 use qconfig_core::DType::{float32, qint8, quint8};
 use qconfig_core::kernel::{
@@ -10,6 +11,7 @@ use qconfig_core::{Isa, KernelFamily};
 use crate::blob::Tag;
 use crate::depthwise;
 use crate::gemm::{self, Family, Geometry, Packed, Params, Weight};
+use crate::volume::{self, Convolution, Direction};
 
 const FAMILY: Family = Family {
     tag: Tag {
@@ -19,7 +21,23 @@ const FAMILY: Family = Family {
     is_dynamic: false,
 };
 
-/// Convolution, `quint8` or `qint8` in and out, `qint8` weight, `float32` bias; one or two
+/// Convolutions of three dimensions.
+const VOLUME: Convolution = Convolution {
+    tag: Tag {
+        word: *b"qc31",
+        kernel: FAMILY.tag.kernel,
+    },
+    product: Family {
+        tag: Tag {
+            word: *b"QC31",
+            kernel: FAMILY.tag.kernel,
+        },
+        is_dynamic: false,
+    },
+    direction: Direction::Forward,
+};
+
+/// Convolution, `quint8` or `qint8` in and out, `qint8` weight, `float32` bias; one to three
 /// dimensions, any stride, padding, dilation and number of groups.
 ///
 /// Numerics as [`Q8Linear`](crate::Q8Linear); padding counts as real zeros.
@@ -108,7 +126,30 @@ fn is_depthwise_blob(blob: &[u8]) -> bool {
     blob.starts_with(&depthwise::TAG.word)
 }
 
+/// Volume and groups of a convolution of three dimensions.
+fn volume(node: &NodeSpec<'_>) -> Option<Result<(volume::Geometry, usize), Refusal>> {
+    let NodeOp::Conv3d { window, groups } = node.op else {
+        return None;
+    };
+    let [input] = node.inputs else {
+        let refusal = Refusal::Shape("a convolution has one input and a weight");
+        return Some(Err(refusal));
+    };
+    let direction = Direction::Forward;
+    let geometry = volume::Geometry::new(window, [0; 3], direction, input, &node.output);
+    Some(geometry.map(|geometry| (geometry, groups)))
+}
+
+/// Whether a blob is a volume's.
+fn is_volume_blob(blob: &[u8]) -> bool {
+    blob.starts_with(&VOLUME.tag.word)
+}
+
 fn sizes(node: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
+    if let Some(volume) = volume(node) {
+        let (geometry, groups) = volume?;
+        return VOLUME.sizes(node, &geometry, groups);
+    }
     if is_depthwise(node) {
         return depthwise::sizes(node);
     }
@@ -120,6 +161,10 @@ fn sizes(node: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
 }
 
 fn pack(node: &NodeSpec<'_>, blob: &mut [u8]) -> Result<(), Refusal> {
+    if let Some(volume) = volume(node) {
+        let (geometry, groups) = volume?;
+        return VOLUME.pack(node, &geometry, groups, blob);
+    }
     if is_depthwise(node) {
         return depthwise::pack(node, blob);
     }
@@ -131,12 +176,18 @@ fn split(blob: &[u8], inputs: &[usize]) -> Result<Split, BlobError> {
     if is_depthwise_blob(blob) {
         return depthwise::split(blob, inputs);
     }
+    if is_volume_blob(blob) {
+        return VOLUME.split(blob, inputs);
+    }
     gemm::split_image(FAMILY, blob, inputs)
 }
 
 fn run(call: Call<'_>) -> Result<(), BlobError> {
     if is_depthwise_blob(call.blob) {
         return depthwise::run(call);
+    }
+    if is_volume_blob(call.blob) {
+        return VOLUME.run(call);
     }
     gemm::run_image(FAMILY, call)
 }

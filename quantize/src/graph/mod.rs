@@ -2,15 +2,13 @@
 
 mod builder;
 mod op;
-mod recurrent;
 mod shape;
 
 use qconfig_core::Spelling;
 use qconfig_core::kernel::Activation;
 
 pub use self::builder::GraphBuilder;
-pub use self::op::{BatchNorm, Conv, Linear, Op, Pool};
-pub use self::recurrent::{Gates, Recurrent};
+pub use self::op::{BatchNorm, Conv, ConvTranspose, Linear, Op, Pool};
 
 /// A value: a graph input or the output of a node.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -46,15 +44,6 @@ pub struct Node {
     pub inputs: Vec<ValueId>,
     /// The value that goes out.
     pub output: ValueId,
-    /// The values that go out beside it: the last states of a recurrent layer.
-    pub more: Vec<ValueId>,
-}
-
-impl Node {
-    /// All values that go out.
-    pub fn outputs(&self) -> impl Iterator<Item = ValueId> {
-        [self.output].into_iter().chain(self.more.iter().copied())
-    }
 }
 
 /// A float model.
@@ -132,17 +121,13 @@ impl Graph {
     pub fn weight_bytes(&self) -> usize {
         let count = |op: &Op| match op {
             Op::Conv(conv) => conv.weight.data().len() + conv.bias.as_ref().map_or(0, Vec::len),
+            Op::ConvTranspose(conv) => {
+                conv.weight.data().len() + conv.bias.as_ref().map_or(0, Vec::len)
+            }
             Op::Linear(linear) => {
                 linear.weight.data().len() + linear.bias.as_ref().map_or(0, Vec::len)
             }
             Op::BatchNorm(bn) => 4 * bn.weight.len(),
-            Op::Recurrent(recurrent) => {
-                let weights = |gates: &Gates| {
-                    let biases = gates.bias.iter().flatten().map(Vec::len).sum::<usize>();
-                    gates.weight_ih.data().len() + gates.weight_hh.data().len() + biases
-                };
-                recurrent.gates.iter().map(weights).sum()
-            }
             _ => 0,
         };
         4 * self.nodes.iter().map(|node| count(&node.op)).sum::<usize>()
@@ -164,11 +149,12 @@ impl Graph {
     }
 }
 
-/// Spatial numbers seen as two dimensions: a lone one is the width, `missing` stands for the height.
-pub(crate) fn pair(values: &[usize], missing: usize) -> [usize; 2] {
-    match values {
-        [w] => [missing, *w],
-        [h, w, ..] => [*h, *w],
-        [] => [missing; 2],
+/// Spatial numbers seen as `N` dimensions: those that `values` has are the last, `missing` stands for the
+/// others.
+pub(crate) fn dimensions<const N: usize>(values: &[usize], missing: usize) -> [usize; N] {
+    let mut all = [missing; N];
+    for (to, from) in all.iter_mut().rev().zip(values.iter().rev()) {
+        *to = *from;
     }
+    all
 }

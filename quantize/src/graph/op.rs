@@ -2,10 +2,9 @@
 
 use qconfig_core::kernel::{Activation, Unary};
 
-use super::Recurrent;
 use crate::tensor::Tensor;
 
-/// A convolution over one or two spatial dimensions.
+/// A convolution over one to three spatial dimensions.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Conv {
     /// `[O, I / groups, k..]`.
@@ -73,6 +72,106 @@ impl Conv {
     }
 }
 
+/// A transposed convolution over one to three spatial dimensions.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ConvTranspose {
+    /// `[I, O / groups, k..]`, as PyTorch has it.
+    pub weight: Tensor,
+    /// One for each output channel.
+    pub bias: Option<Vec<f32>>,
+    /// For each spatial dimension.
+    pub stride: Vec<usize>,
+    /// For each spatial dimension, on both sides.
+    pub padding: Vec<usize>,
+    /// For each spatial dimension: outputs more at the end, fewer than stride or dilation.
+    pub output_padding: Vec<usize>,
+    /// For each spatial dimension.
+    pub dilation: Vec<usize>,
+    /// Channel groups.
+    pub groups: usize,
+}
+
+impl ConvTranspose {
+    /// Stride 1, no padding, one group.
+    pub fn new(weight: Tensor) -> Self {
+        let Conv {
+            weight,
+            bias,
+            stride,
+            padding,
+            dilation,
+            groups,
+        } = Conv::new(weight);
+        Self {
+            output_padding: padding.clone(),
+            weight,
+            bias,
+            stride,
+            padding,
+            dilation,
+            groups,
+        }
+    }
+
+    /// With a bias.
+    #[must_use]
+    pub fn bias(self, bias: Tensor) -> Self {
+        Self {
+            bias: Some(bias.data().to_vec()),
+            ..self
+        }
+    }
+
+    /// The same stride in every dimension.
+    #[must_use]
+    pub fn stride(mut self, stride: usize) -> Self {
+        self.stride.fill(stride);
+        self
+    }
+
+    /// The same padding in every dimension.
+    #[must_use]
+    pub fn padding(mut self, padding: usize) -> Self {
+        self.padding.fill(padding);
+        self
+    }
+
+    /// The same output padding in every dimension.
+    #[must_use]
+    pub fn output_padding(mut self, output_padding: usize) -> Self {
+        self.output_padding.fill(output_padding);
+        self
+    }
+
+    /// The same dilation in every dimension.
+    #[must_use]
+    pub fn dilation(mut self, dilation: usize) -> Self {
+        self.dilation.fill(dilation);
+        self
+    }
+
+    /// Channel groups.
+    #[must_use]
+    pub fn groups(self, groups: usize) -> Self {
+        Self { groups, ..self }
+    }
+
+    /// The weight with output channels first, `[O, I / groups, k..]`: a row for each output channel, as
+    /// scales and batch normalization have it.
+    pub(crate) fn by_output(&self) -> Tensor {
+        let shape = self.weight.shape();
+        let (ins, outs) = (shape[0] / self.groups, shape[1]);
+        let area: usize = shape[2..].iter().product();
+        let mut rows = Tensor::zeros(&[&[outs * self.groups, ins], &shape[2..]].concat());
+        for (row, to) in rows.data_mut().chunks_exact_mut(area).enumerate() {
+            let (o, i) = (row / ins, row % ins);
+            let from = ((o / outs * ins + i) * outs + o % outs) * area;
+            to.copy_from_slice(&self.weight.data()[from..from + area]);
+        }
+        rows
+    }
+}
+
 /// `y = x W^T + b`.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Linear {
@@ -131,6 +230,8 @@ impl Pool {
 pub enum Op {
     /// Convolution.
     Conv(Conv),
+    /// Transposed convolution.
+    ConvTranspose(ConvTranspose),
     /// Fully connected layer.
     Linear(Linear),
     /// Batch normalization.
@@ -170,8 +271,6 @@ pub enum Op {
     Reshape(Vec<usize>),
     /// The identity: dropout at inference, `contiguous`, `detach`.
     Identity,
-    /// A recurrent layer or cell; its inputs are the sequence and perhaps the initial states.
-    Recurrent(Recurrent),
 }
 
 impl Op {

@@ -1,21 +1,13 @@
 //! Output shapes, and what does not fit.
 
-mod recurrent;
+mod conv_transpose;
 mod unary;
 
 use super::{GraphProblem, Op};
 use crate::tensor::elements;
 
-/// The shapes of all values that go out, or what does not fit.
-pub(super) fn output_shapes(op: &Op, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>, GraphProblem> {
-    match op {
-        Op::Recurrent(layer) => recurrent::outputs(layer, inputs),
-        _ => Ok(vec![output_shape(op, inputs)?]),
-    }
-}
-
-/// The output shape of an operator with one output, or what does not fit.
-fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, GraphProblem> {
+/// The output shape, or what does not fit.
+pub(super) fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, GraphProblem> {
     let expected = if matches!(op, Op::Add) { 2 } else { 1 };
     let (1 | 2, Some(first)) = (inputs.len(), inputs.first()) else {
         return Err(GraphProblem::Inputs {
@@ -40,9 +32,9 @@ fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, GraphProblem
             let [o, i, kernel @ ..] = conv.weight.shape() else {
                 return parameter("the weight must be [O, I / groups, k..]".into());
             };
-            let (1 | 2, true) = (kernel.len(), shape.len() == kernel.len() + 2) else {
+            let (1..=3, true) = (kernel.len(), shape.len() == kernel.len() + 2) else {
                 return Err(misfit(
-                    "a convolution takes [N, C, spatial..] of the weight's rank, one or two dimensions",
+                    "a convolution takes [N, C, spatial..] of the weight's rank, one to three dimensions",
                 ));
             };
             if conv.groups == 0
@@ -66,6 +58,7 @@ fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, GraphProblem
             )?;
             Ok([vec![shape[0], *o], spatial].concat())
         }
+        Op::ConvTranspose(conv) => conv_transpose::output_shape(conv, &shape),
         Op::Linear(linear) => {
             let &[o, k] = linear.weight.shape() else {
                 return parameter("the weight must be [O, K]".into());
@@ -95,8 +88,6 @@ fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, GraphProblem
             }
             Ok(shape)
         }
-        // it has several
-        Op::Recurrent(_) => Err(misfit("a recurrent layer has several outputs")),
         Op::Relu | Op::Identity => Ok(shape),
         Op::Unary(function) => unary::checked(*function).map(|()| shape),
         Op::Clamp { low, high } if low <= high => Ok(shape),

@@ -3,7 +3,6 @@
 mod form;
 mod op;
 mod read;
-mod recurrent;
 mod weight;
 
 use std::collections::BTreeMap;
@@ -14,7 +13,7 @@ use qconfig_runtime::{BuildError, Plan, PlanBuilder, StepInfo, TensorId};
 
 use self::form::{Layout, Stored, is_flat};
 use self::weight::Packed;
-use crate::convert::{ReferenceModel, float_weights};
+use crate::convert::{ReferenceModel, float_weight};
 use crate::graph::{Node, NodeId, Op, ValueId};
 use crate::prepare::{Decision, FloatReason, Quantized};
 
@@ -163,15 +162,11 @@ impl Lowering<'_> {
         if matches!(node.op, Op::Flatten { .. } | Op::Reshape(_) | Op::Identity) {
             return self.reshape(node, quantized);
         }
-        if let Op::Recurrent(op) = &node.op {
-            return self.recurrent(at, node, op, quantized, kernel);
-        }
         let layout = op::layout(&node.op);
         let (inputs, flat) = self.operands(node, quantized, layout)?;
-        let float = float_weights(node).into_iter().next();
-        let weight = match (self.model.weights.get(&(at, 0)), float) {
+        let weight = match (self.model.weights.get(&at), float_weight(node)) {
             (Some(weight), _) => Some(Packed::of(weight, &node.op, flat.as_deref())),
-            (None, Some(weight)) => Some(Packed::of_float(weight, &node.op, flat.as_deref())),
+            (None, Some(weight)) => Some(Packed::of_float(&weight, &node.op, flat.as_deref())),
             (None, None) => None,
         };
         let (dtype, qparams) = self.typed(node.output, dtypes.output, quantized)?;

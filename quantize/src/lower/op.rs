@@ -1,9 +1,9 @@
 //! Operators as kernels know them.
 
-use qconfig_core::kernel::{Activation, NodeOp, WeightSpec, Window};
+use qconfig_core::kernel::{Activation, NodeOp, WeightSpec, Window, Window3};
 
 use super::form::Layout;
-use crate::graph::{Node, Op, Pool, pair};
+use crate::graph::{Node, Op, Pool, dimensions};
 
 /// The activation a kernel applies: what is fused, or for a lone activation the node itself.
 pub(super) fn own_activation(node: &Node) -> Activation {
@@ -13,6 +13,7 @@ pub(super) fn own_activation(node: &Node) -> Activation {
 pub(super) fn bias(op: &Op) -> Option<&[f32]> {
     match op {
         Op::Conv(conv) => conv.bias.as_deref(),
+        Op::ConvTranspose(conv) => conv.bias.as_deref(),
         Op::Linear(linear) => linear.bias.as_deref(),
         _ => None,
     }
@@ -31,18 +32,28 @@ pub(super) fn parameters(op: &Op) -> Vec<WeightSpec<'_>> {
 /// The order of elements in which a node reads and writes values with spatial dimensions.
 pub(super) fn layout(op: &Op) -> Layout {
     match op {
-        Op::Linear(_) | Op::Recurrent(_) => Layout::Logical,
+        Op::Linear(_) => Layout::Logical,
         _ => Layout::ChannelsLast,
     }
 }
 
 fn window(kernel: &[usize], stride: &[usize], padding: &[usize], dilation: &[usize]) -> Window {
-    let [top, left] = pair(padding, 0);
+    let [top, left] = dimensions(padding, 0);
     Window {
-        kernel: pair(kernel, 1),
-        stride: pair(stride, 1),
+        kernel: dimensions(kernel, 1),
+        stride: dimensions(stride, 1),
         padding: [top, left, top, left],
-        dilation: pair(dilation, 1),
+        dilation: dimensions(dilation, 1),
+    }
+}
+
+fn window3(kernel: &[usize], stride: &[usize], padding: &[usize], dilation: &[usize]) -> Window3 {
+    let [front, top, left] = dimensions(padding, 0);
+    Window3 {
+        kernel: dimensions(kernel, 1),
+        stride: dimensions(stride, 1),
+        padding: [front, top, left, front, top, left],
+        dilation: dimensions(dilation, 1),
     }
 }
 
@@ -52,13 +63,25 @@ fn pool_window(pool: &Pool) -> Window {
 
 pub(super) fn node_op(op: &Op) -> NodeOp {
     match op {
-        Op::Conv(conv) => NodeOp::Conv {
-            window: window(
+        Op::Conv(conv) => {
+            let (kernel, groups) = (&conv.weight.shape()[2..], conv.groups);
+            let (stride, padding, dilation) = (&conv.stride, &conv.padding, &conv.dilation);
+            if kernel.len() == 3 {
+                let window = window3(kernel, stride, padding, dilation);
+                NodeOp::Conv3d { window, groups }
+            } else {
+                let window = window(kernel, stride, padding, dilation);
+                NodeOp::Conv { window, groups }
+            }
+        }
+        Op::ConvTranspose(conv) => NodeOp::ConvTranspose {
+            window: window3(
                 &conv.weight.shape()[2..],
                 &conv.stride,
                 &conv.padding,
                 &conv.dilation,
             ),
+            output_padding: dimensions(&conv.output_padding, 0),
             groups: conv.groups,
         },
         Op::Linear(_) => NodeOp::Linear,
@@ -78,12 +101,6 @@ pub(super) fn node_op(op: &Op) -> NodeOp {
         },
         Op::GlobalAvgPool => NodeOp::GlobalAvgPool,
         Op::Flatten { .. } | Op::Reshape(_) | Op::Identity => NodeOp::Reshape,
-        Op::Recurrent(recurrent) => NodeOp::Recurrent {
-            cell: recurrent.cell,
-            layers: recurrent.layers(),
-            bidirectional: recurrent.bidirectional,
-            batch_first: recurrent.batch_first,
-        },
         // no backend binds a kernel to a lone batch normalization yet, so it is never lowered
         Op::Relu | Op::Clamp { .. } | Op::BatchNorm(_) => NodeOp::Clamp,
     }

@@ -4,7 +4,7 @@ use qconfig_core::DType;
 use qconfig_core::kernel::{WeightData, WeightSpec};
 
 use crate::convert::QuantizedWeight;
-use crate::graph::{Op, pair};
+use crate::graph::Op;
 use crate::tensor::Tensor;
 
 /// A weight in storage order.
@@ -67,10 +67,9 @@ fn storage_order(
 ) -> (Vec<usize>, Box<dyn Iterator<Item = usize>>) {
     let rows = shape[0];
     let (channels, area, stored) = match (op, flat) {
-        (Op::Conv(_), _) => {
+        (Op::Conv(_) | Op::ConvTranspose(_), _) => {
             let area = shape[2..].iter().product();
-            let [h, w] = pair(&shape[2..], 1);
-            (shape[1], area, vec![rows, h, w, shape[1]])
+            (shape[1], area, [&[rows], &shape[2..], &[shape[1]]].concat())
         }
         (_, Some(flat)) => (flat[1], flat[2..].iter().product(), shape.to_vec()),
         _ => (1, shape[1..].iter().product::<usize>(), shape.to_vec()),

@@ -1,0 +1,129 @@
+"""Record what torch's quantized operators over lines, images and volumes compute.
+
+How to run (from the root of the repository):
+
+    pip install torch==2.8.0 numpy
+    python tests/oracle/spatial.py            # or: spatial.py FAMILY...
+
+writes `tests/golden/numerics/FAMILY.npz`, as numerics.py does, whose notes hold here too. Families whose
+contract is "equal" fail if one element differs from the promised formula; for those that promise one
+step, torch's own distance from the float reference is printed.
+"""
+
+import argparse
+import pathlib
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+import numerics as N
+from numerics import Family, OPS, f32, integers, out_scale, pick, quantized, requantize_acc, scale, zero_point
+
+
+# ---------------------------------------------------------------- convolutions
+
+def weight(rng, shape, axis, count, zero_points, low, ties):
+    """Per tensor, or with `count` scales along `axis`."""
+    w = rng.randint(-3 if ties else low, 4 if ties else 128, size=shape).astype(np.int8)
+    if count > 1:
+        scales = np.array([scale(rng, 1e-3, 0.1, ties) for _ in range(count)], f32)
+        zps = np.zeros(count, np.int32)
+        return w, scales, zps, torch._make_per_channel_quantized_tensor(
+            torch.from_numpy(w), torch.from_numpy(scales).double(), torch.from_numpy(zps).long(), axis)
+    scales = np.array([scale(rng, 1e-3, 0.1, ties)], f32)
+    zps = np.array([rng.randint(-20, 21) if zero_points and rng.rand() < 0.25 else 0], np.int32)
+    return w, scales, zps, torch._make_per_tensor_quantized_tensor(
+        torch.from_numpy(w), float(scales[0]), int(zps[0]))
+
+
+def conv(dim, dtype, cases, transposed):
+    name = f"conv_transpose{dim}d" if transposed else f"conv{dim}d"
+    fam = Family(f"{name}_{dtype}", op=name, dtype=dtype)
+    rng = fam.rng
+    low = -128 if dtype == "quint8" else -127
+    most = (14, 12, 7)[dim - 1]
+    while len(fam.cases) < cases:
+        i = len(fam.cases)
+        # XNNPACK has no per-channel transposed weights, and torch reads beyond the scales where there
+        # are groups too
+        per_channel = dtype == "quint8" and i % 2 == 1
+        relu, ties = rng.rand() < 0.35 and not transposed, rng.rand() < 0.2
+        batch = pick(rng, 1, 1, 2)
+        groups = 1 if transposed and per_channel else pick(rng, 1, 1, 2, 3)
+        cin, cout = groups * int(rng.randint(1, most)), groups * int(rng.randint(1, most))
+        if groups > 1 and rng.rand() < 0.5:
+            groups = cin = cout = int(rng.randint(2, 20))  # depthwise
+        kernel = [int(rng.randint(1, 5 if dim < 3 else 4)) for _ in range(dim)]
+        stride = [int(rng.randint(1, 4 if transposed else 3)) for _ in range(dim)]
+        dilation = [pick(rng, 1, 1, 2) for _ in range(dim)]
+        padding = [int(rng.randint(0, (k - 1) * d + 1)) for k, d in zip(kernel, dilation)]
+        more = [int(rng.randint(0, max(s, d))) for s, d in zip(stride, dilation)]
+        if transposed:
+            size = [int(rng.randint(1, (9, 6, 4)[dim - 1])) for _ in range(dim)]
+            out = [(n - 1) * s - 2 * p + d * (k - 1) + m + 1
+                   for n, s, p, d, k, m in zip(size, stride, padding, dilation, kernel, more)]
+            if min(out) < 1:
+                continue
+            if dtype == "qint8" and any(m >= s or o < s for m, s, o in zip(more, stride, out)):
+                continue  # XNNPACK refuses such an output padding, and crashes with less output than stride
+        else:
+            size = [max(1, (k - 1) * d + 1 - 2 * p) + int(rng.randint(0, 4))
+                    for k, d, p in zip(kernel, dilation, padding)]
+        xs, xz = scale(rng, 1e-3, 0.2, ties), zero_point(rng, dtype)
+        x = integers(rng, dtype, (batch, cin, *size))
+        shape = (cin, cout // groups, *kernel) if transposed else (cout, cin // groups, *kernel)
+        w, ws, wz, qw = weight(rng, shape, int(transposed), cout if per_channel else 1, dtype == "quint8",
+                               low, ties)
+        a, b = torch.from_numpy(x).double() - xz, torch.from_numpy(w).double() - int(wz[0])
+        if transposed:
+            f = getattr(F, name)
+            acc = f(a, b, None, stride, padding, more, groups, dilation)
+        else:
+            acc = F.conv3d(a, b, None, stride, padding, dilation, groups)
+        acc = acc.numpy().astype(np.int64)
+        bias = None
+        if rng.rand() < 0.85:
+            bias = (rng.randn(cout) * max(np.std(acc), 1) * xs * float(ws.mean())).astype(f32)
+        ys, yz = out_scale(rng, xs, ws, acc, ties), zero_point(rng, dtype)
+        tb = None if bias is None else torch.from_numpy(bias)
+        prepack = getattr(OPS, name + "_prepack")
+        op = getattr(OPS, name + ("_relu" if relu else ""))
+        if transposed:
+            packed = prepack(qw, tb, stride, padding, more, dilation, groups)
+        else:
+            packed = prepack(qw, tb, stride, padding, dilation, groups)
+        y = op(quantized(x, xs, xz, dtype), packed, ys, yz).contiguous().int_repr().numpy()
+        fam.check(y, requantize_acc(acc, 1, bias, xs, ws, ys, yz, dtype, relu))
+        arrays = dict(x=x, w=w, w_scales=ws, w_zero_points=wz, bias=bias, y=y)
+        meta = dict(stride=stride, padding=padding, dilation=dilation, groups=groups, x_scale=xs,
+                    x_zero_point=xz, y_scale=ys, y_zero_point=yz, relu=relu, per_channel=per_channel)
+        if transposed:
+            meta["output_padding"] = more
+        fam.add(arrays, **meta)
+    return fam
+
+
+FAMILIES = {
+    "conv3d_quint8": lambda: conv(3, "quint8", 200, False),
+    "conv_transpose1d_quint8": lambda: conv(1, "quint8", 200, True),
+    "conv_transpose2d_quint8": lambda: conv(2, "quint8", 200, True),
+    "conv_transpose1d_qint8": lambda: conv(1, "qint8", 100, True),
+    "conv_transpose2d_qint8": lambda: conv(2, "qint8", 100, True),
+}
+
+
+def main():
+    root = pathlib.Path(__file__).resolve().parents[1]
+    parser = argparse.ArgumentParser()
+    parser.add_argument("families", nargs="*", metavar="FAMILY", choices=[[], *FAMILIES])
+    parser.add_argument("--out", type=pathlib.Path, default=root / "golden" / "numerics")
+    parser.add_argument("--report-only", action="store_true", help="do not stop at a difference")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    for name in args.families or FAMILIES:
+        FAMILIES[name]().write(args.out, exact=not args.report_only)
+
+
+if __name__ == "__main__":
+    main()
