@@ -13,6 +13,8 @@ pub(crate) const MAX_K: usize = 65_793;
 pub(crate) const TILE: usize = 4;
 /// Inputs of a Winograd tile in each direction.
 pub(crate) const SPAN: usize = TILE + 2;
+/// Tiles from which transforming the weights pays.
+const TILES: usize = 4;
 
 /// Shapes that fit each other; made by [`Geometry::new`] only, so that offsets computed from them lie
 /// inside buffers of [`Geometry::input_elements`] and `rows * out_channels`.
@@ -229,6 +231,49 @@ impl Geometry {
         }
     }
 
+    /// The corners of a run of GEMM rows: one division for all.
+    pub(crate) fn corners(&self, first: usize) -> impl Iterator<Item = Corner> {
+        let mut next = self.corner(first);
+        let mut x = first % self.out_width;
+        let mut y = first / self.out_width % self.out_height;
+        let Window {
+            stride, padding, ..
+        } = self.window;
+        core::iter::from_fn(move || {
+            let corner = next;
+            x += 1;
+            next.x += stride[1] as isize;
+            if x == self.out_width {
+                (x, next.x) = (0, -(padding[1] as isize));
+                y += 1;
+                next.y += stride[0] as isize;
+                if y == self.out_height {
+                    (y, next.y) = (0, -(padding[0] as isize));
+                    next.image += 1;
+                }
+            }
+            Some(corner)
+        })
+    }
+
+    /// Where a window that lies wholly inside the input begins, and the elements from one of its lines to
+    /// the next; `None` for a window that reaches into the padding.
+    pub(crate) fn inside(&self, corner: Corner) -> Option<(usize, usize)> {
+        let Window {
+            kernel, dilation, ..
+        } = self.window;
+        let (y, x) = (
+            usize::try_from(corner.y).ok()?,
+            usize::try_from(corner.x).ok()?,
+        );
+        let reach = |axis: usize| (kernel[axis] - 1) * dilation[axis];
+        if y + reach(0) >= self.height || x + reach(1) >= self.width {
+            return None;
+        }
+        let first = ((corner.image * self.height + y) * self.width + x) * self.channels;
+        Some((first, dilation[0] * self.width * self.channels))
+    }
+
     /// The input elements under a tap, one group's channels; `None` in the padding.
     pub(crate) fn tap(
         &self,
@@ -291,7 +336,12 @@ impl Geometry {
         (kernel, stride, dilation, self.groups) == ([3; 2], [1; 2], [1; 2], 1)
             && self.channels >= 16
             && self.channels.is_multiple_of(4)
-            && self.rows >= TILE * TILE
+            && self.tile_count() >= TILES
+    }
+
+    /// Winograd tiles of the whole batch.
+    fn tile_count(&self) -> usize {
+        self.batch * self.out_height.div_ceil(TILE) * self.out_width.div_ceil(TILE)
     }
 
     /// Output lines that are cut together: a line of tiles, or an image where there are several.

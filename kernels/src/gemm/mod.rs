@@ -172,7 +172,7 @@ impl Scratch {
 
     fn new(k: usize, rows: usize) -> Scratch {
         let row = blob::align(k);
-        let pitch = blob::align(2 * row) | blob::ALIGN;
+        let pitch = odd_lines(2 * row);
         let fit = (Self::BUDGET / pitch).clamp(TILE, BLOCK) / TILE * TILE;
         let slice = k.div_ceil(panels::DEPTH).saturating_mul(Self::SLICE_STEP);
         let pays = rows >= Self::SLICE_ROWS && slice <= Self::SLICE_BUDGET;
@@ -203,7 +203,9 @@ struct Winograd {
     channels: usize,
     /// Tiles that share a transformed slice.
     block: usize,
+    /// Bytes from one point's values to the next.
     values: usize,
+    /// Bytes from one point's weights to the next.
     weights: usize,
 }
 
@@ -231,14 +233,20 @@ impl Winograd {
         Some(Winograd {
             channels,
             block,
-            values: tile.checked_mul(block)?,
-            weights: tile.checked_mul(16)?,
+            values: odd_lines(channels * 2 * block),
+            weights: odd_lines(channels.checked_mul(16 * 2)?),
         })
     }
 
     fn bytes(&self) -> usize {
-        self.values + self.weights + Self::POINTS * Self::GROUP * 16 * 4
+        Self::POINTS * (self.values + self.weights + Self::GROUP * 16 * 4)
     }
+}
+
+/// At least so many bytes, in an odd number of cache lines: what lies that far apart does not share the sets
+/// of a cache.
+fn odd_lines(bytes: usize) -> usize {
+    blob::align(bytes) | blob::ALIGN
 }
 
 /// A product: weights, rows, what part, and what follows.

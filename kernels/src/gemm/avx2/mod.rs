@@ -10,7 +10,7 @@ mod winograd;
 use core::arch::x86_64::*;
 
 use super::finish::Finish;
-use super::geometry::Taps;
+use super::geometry::{Corner, Taps};
 use super::packed::Columns;
 use super::panels::{DEPTH, Panel};
 use super::{BLOCK, Job, Rows, Scratch};
@@ -44,27 +44,31 @@ pub(super) unsafe fn run<R: Rows>(
     let image = job.rows.image().filter(|image| {
         let geometry = image.geometry;
         let whole = geometry.tap_channels().is_multiple_of(16);
-        (whole || geometry.has_lines()) && !geometry.is_pointwise() && !asymmetric
+        (whole || geometry.has_lines()) && !asymmetric
     });
     let mut sums = [0i32; BLOCK];
     let mut start = job.part.rows.start;
     while start < job.part.rows.end {
         let rows = (job.part.rows.end - start).min(plan.block);
         for group in 0..packed.geometry.groups {
-            for (r, wide) in block.chunks_exact_mut(plan.pitch).take(rows).enumerate() {
-                if let Some(image) = image {
-                    if image.geometry.has_lines() {
-                        widen_lines(&image, start + r, wide);
-                    } else {
+            let cells = block.chunks_exact_mut(plan.pitch).take(rows);
+            let lines = image.filter(|image| image.geometry.has_lines());
+            if let Some(image) = lines {
+                for (corner, wide) in image.geometry.corners(start).zip(cells) {
+                    widen_lines(&image, corner, wide);
+                }
+            } else {
+                for (r, wide) in cells.enumerate() {
+                    if let Some(image) = image {
                         widen_taps(&image, start + r, group, wide);
+                        continue;
                     }
-                    continue;
+                    let a = job.rows.row(start + r, group, packed.panels.k, row);
+                    if asymmetric {
+                        sums[r] = a.iter().map(|x| i32::from(*x)).sum();
+                    }
+                    widen(a, wide);
                 }
-                let a = job.rows.row(start + r, group, packed.panels.k, row);
-                if asymmetric {
-                    sums[r] = a.iter().map(|x| i32::from(*x)).sum();
-                }
-                widen(a, wide);
             }
             if rows >= Scratch::SLICE_ROWS && plan.slice > 0 && !asymmetric {
                 let parts = (&*block, &mut *slice);
@@ -139,54 +143,43 @@ fn widen_taps(image: &Taps<'_>, row: usize, group: usize, wide: &mut [u8]) {
 
 /// Widens a row kernel line by kernel line: the taps of a line lie beside each other.
 #[target_feature(enable = "avx2")]
-fn widen_lines(image: &Taps<'_>, row: usize, wide: &mut [u8]) {
+#[inline]
+fn widen_lines(image: &Taps<'_>, corner: Corner, wide: &mut [u8]) {
     let geometry = image.geometry;
-    let corner = geometry.corner(row);
-    let len = geometry.line();
-    let (mut at, lines) = (0, geometry.lines());
-    for ky in 0..lines {
-        let (line, inside) = geometry.line_taps(corner, ky);
-        let cells = &mut wide[at * 2..];
-        at += len;
-        match image.input.get(line.start..) {
-            // whole vectors may be read and written behind the line: what comes later is written over
-            Some(from) if inside == (0..len) => {
-                let vectors = len.div_ceil(16);
-                if from.len() >= vectors * 16 && cells.len() >= vectors * 32 {
-                    for v in 0..vectors {
-                        // SAFETY: checked just now.
-                        unsafe {
-                            let x = _mm_loadu_si128(from.as_ptr().add(v * 16).cast());
-                            let y = cells.as_mut_ptr().add(v * 32);
-                            _mm256_storeu_si256(y.cast(), _mm256_cvtepu8_epi16(x));
-                        }
-                    }
-                } else {
-                    words(cells, &from[..len]);
+    let (len, lines) = (geometry.line(), geometry.lines());
+    let k = len * lines;
+    // whole vectors may be read and written behind a line: the next line is written over what is too much
+    let vectors = len.div_ceil(16);
+    let room = (k - len) * 2 + vectors * 32 <= wide.len();
+    let inside = geometry.inside(corner).filter(|(first, step)| {
+        room && first + (lines - 1) * step + vectors * 16 <= image.input.len()
+    });
+    if let Some((first, step)) = inside {
+        for line in 0..lines {
+            for v in 0..vectors {
+                // SAFETY: the last access of the last line was checked to be inside both.
+                unsafe {
+                    let from = image.input.as_ptr().add(first + line * step + v * 16);
+                    let to = wide.as_mut_ptr().add(line * len * 2 + v * 32);
+                    let x = _mm256_cvtepu8_epi16(_mm_loadu_si128(from.cast()));
+                    _mm256_storeu_si256(to.cast(), x);
                 }
             }
-            from => {
-                let cells = &mut cells.as_chunks_mut().0[..len];
-                cells.fill([image.zero_point, 0]);
-                let inside = cells.get_mut(inside).unwrap_or_default();
-                for (y, x) in inside.iter_mut().zip(from.unwrap_or_default()) {
-                    *y = [*x, 0];
-                }
+        }
+    } else {
+        for (ky, cells) in (0..lines).zip(wide.chunks_exact_mut(len * 2)) {
+            let (line, inside) = geometry.line_taps(corner, ky);
+            let cells = cells.as_chunks_mut().0;
+            cells.fill([image.zero_point, 0]);
+            let inside = cells.get_mut(inside).unwrap_or_default();
+            for (y, x) in inside.iter_mut().zip(&image.input[line]) {
+                *y = [*x, 0];
             }
         }
     }
     // zeros up to the next group of four
-    words(
-        &mut wide[at * 2..],
-        &[0; DEPTH - 1][..at.next_multiple_of(DEPTH) - at],
-    );
-}
-
-/// Widens byte by byte.
-fn words(wide: &mut [u8], bytes: &[u8]) {
-    for (y, x) in wide.as_chunks_mut().0.iter_mut().zip(bytes) {
-        *y = [*x, 0];
-    }
+    let tail = &mut wide.as_chunks_mut::<2>().0[k..k.next_multiple_of(DEPTH)];
+    tail.fill([0; 2]);
 }
 
 /// Some rows of a block times one panel.

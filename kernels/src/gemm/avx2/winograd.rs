@@ -58,8 +58,8 @@ pub(in crate::gemm) unsafe fn run<R: Rows>(
 ) {
     let packed = job.packed;
     let geometry = &packed.geometry;
-    let (values, rest) = scratch.split_at_mut(plan.values);
-    let (weights, products) = rest.split_at_mut(plan.weights);
+    let (values, rest) = scratch.split_at_mut(POINTS * plan.values);
+    let (weights, products) = rest.split_at_mut(POINTS * plan.weights);
     let mut tiles = geometry.tiles(job.part.rows.clone());
     loop {
         let mut block = [[0usize; 3]; Winograd::BLOCK];
@@ -82,7 +82,7 @@ pub(in crate::gemm) unsafe fn run<R: Rows>(
                 unsafe {
                     let patch = patch(input, &places, channel, packed.input_zero_point);
                     let to = values.as_mut_ptr().add((at * plan.channels + channel) * 2);
-                    transform_patch(&patch, to, plan.block * plan.channels * 2);
+                    transform_patch(&patch, to, plan.values);
                 }
             }
         }
@@ -91,7 +91,8 @@ pub(in crate::gemm) unsafe fn run<R: Rows>(
                 let from = &packed.group(0)[panel.start + column * DEPTH..];
                 // SAFETY: the panel has 16 columns from `column` on; `weights` has a slice at each point.
                 unsafe {
-                    transform_slice(from, panel.width, plan.channels / DEPTH, weights);
+                    let groups = plan.channels / DEPTH;
+                    transform_slice(from, panel.width, groups, weights, plan.weights);
                 }
                 let slice = Slice {
                     plan,
@@ -191,12 +192,13 @@ fn values(d: [__m256i; SPAN]) -> [__m256i; SPAN] {
     ]
 }
 
-/// `G' w G'^T` of 16 columns of a panel, as [`sums`] takes them at each of 36 points.
+/// `G' w G'^T` of 16 columns of a panel, as [`sums`] takes them at each of 36 points, `step` bytes apart.
 ///
 /// # Safety
-/// `from` must have 64 bytes at each of `9 * groups` steps of `4 * width` bytes, `to` `36 * 128 * groups`.
+/// `from` must have 64 bytes at each of `9 * groups` steps of `4 * width` bytes, `to` `128 * groups` at
+/// each of 36 points.
 #[target_feature(enable = "avx2")]
-unsafe fn transform_slice(from: &[u8], width: usize, groups: usize, to: &mut [u8]) {
+unsafe fn transform_slice(from: &[u8], width: usize, groups: usize, to: &mut [u8], step: usize) {
     const TAPS: usize = 9;
     let (from, to) = (from.as_ptr(), to.as_mut_ptr());
     for group in 0..groups {
@@ -235,7 +237,7 @@ unsafe fn transform_slice(from: &[u8], width: usize, groups: usize, to: &mut [u8
                 let ordered = |pairs: __m256| {
                     _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_castps_si256(pairs))
                 };
-                let at = (point * groups + group) * SLICE * DEPTH * 2 + half * 32;
+                let at = point * step + group * SLICE * DEPTH * 2 + half * 32;
                 // SAFETY: the caller's promise.
                 unsafe {
                     _mm256_storeu_si256(to.add(at).cast(), ordered(first));
@@ -281,13 +283,11 @@ impl Slice<'_> {
     /// The values of these tiles must be there, `count` at most [`GROUP`], and `products` as planned.
     #[target_feature(enable = "avx2")]
     unsafe fn products(&self, first: usize, count: usize, products: &mut [u8]) {
-        let &Winograd {
-            block, channels, ..
-        } = self.plan;
+        let channels = self.plan.channels;
         let depth = channels / DEPTH;
         for point in 0..POINTS {
-            let a = self.values[(point * block + first) * channels * 2..].as_ptr();
-            let b = self.weights[point * depth * SLICE * DEPTH * 2..].as_ptr();
+            let a = self.values[point * self.plan.values + first * channels * 2..].as_ptr();
+            let b = self.weights[point * self.plan.weights..].as_ptr();
             let to = products[point * GROUP * SLICE * 4..].as_mut_ptr();
             // SAFETY: the caller's promise.
             unsafe {
