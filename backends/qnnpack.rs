@@ -34,6 +34,7 @@ crate::backend_config! {
     }
     group binary: default {
         kernel for add => crate::kernels::Q8Add;
+        kernel for mul => crate::kernels::Q8Mul;
         kernel none;
     }
     group cat: default { kernel none; }

@@ -1,4 +1,4 @@
-//! Add, pools and depthwise convolution at the shapes that image models have, on every instruction set
+//! Add, mul, tables, pools and depthwise convolution at the shapes that image models have, on every instruction set
 //! of this machine, one thread.
 #![allow(
     missing_docs,
@@ -9,11 +9,11 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use qconfig_core::kernel::{
-    Activation, Call, Kernel, KernelFamily, NodeOp, NodeSpec, QParams, TensorSpec, WeightData,
-    WeightSpec, Window,
+    Activation, Call, Kernel, KernelFamily, NodeOp, NodeSpec, QParams, TensorSpec, Unary,
+    WeightData, WeightSpec, Window,
 };
 use qconfig_core::{DType, Isa};
-use qconfig_kernels::{Q8Add, Q8Depthwise, Q8GlobalAvgPool, Q8MaxPool};
+use qconfig_kernels::{Q8Add, Q8Depthwise, Q8GlobalAvgPool, Q8Lut, Q8MaxPool, Q8Mul};
 
 const Q: QParams = QParams {
     scale: 0.02,
@@ -95,6 +95,32 @@ fn add(c: &mut Criterion) {
             56 * 56 * 64,
         );
     }
+}
+
+fn mul(c: &mut Criterion) {
+    let shape = [1, 56, 56, 64];
+    for (name, second) in [
+        ("mul 1x56x56x64", [1, 56, 56, 64]),
+        ("mul by a gate, 1x56x56x64 and 1x1x1x64", [1, 1, 1, 64]),
+    ] {
+        let inputs = [tensor(&shape, 0.021), tensor(&second, 0.033)];
+        let spec = node(NodeOp::Mul, &inputs, tensor(&shape, 0.041));
+        bench(c, name, Q8Mul::KERNEL, &spec, 56 * 56 * 64);
+    }
+    let shape = [1, 28, 28, 72];
+    let inputs = [tensor(&shape, 0.021), tensor(&[1, 1, 1, 72], 0.033)];
+    let spec = node(NodeOp::Mul, &inputs, tensor(&shape, 0.041));
+    let name = "mul by a gate, 1x28x28x72 and 1x1x1x72";
+    bench(c, name, Q8Mul::KERNEL, &spec, 28 * 28 * 72);
+}
+
+fn table(c: &mut Criterion) {
+    let shape = [1, 56, 56, 64];
+    let inputs = [tensor(&shape, 0.05)];
+    let op = NodeOp::Unary(Unary::Hardswish);
+    let spec = node(op, &inputs, tensor(&shape, 0.04));
+    let name = "hardswish 1x56x56x64";
+    bench(c, name, Q8Lut::KERNEL, &spec, 56 * 56 * 64);
 }
 
 fn pools(c: &mut Criterion) {
@@ -179,5 +205,5 @@ fn depthwise(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, add, pools, depthwise);
+criterion_group!(benches, add, mul, table, pools, depthwise);
 criterion_main!(benches);

@@ -5,6 +5,7 @@
 mod add;
 mod affine;
 mod blob;
+mod broadcast;
 mod clamp;
 mod depthwise;
 mod dequantize;
@@ -13,6 +14,7 @@ mod gemm;
 mod glue;
 mod layout;
 mod lut;
+mod mul;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod output;
@@ -38,6 +40,7 @@ pub use dequantize::Dequantize;
 pub use f16_linear_dynamic::F16LinearDynamic;
 pub use glue::{GLUE, glue};
 pub use layout::{ToChannelsFirst, ToChannelsLast};
+pub use mul::Q8Mul;
 pub use pool::{Q8AvgPool, Q8GlobalAvgPool, Q8MaxPool};
 pub use q8_conv::Q8Conv;
 pub use q8_conv_transpose::Q8ConvTranspose;

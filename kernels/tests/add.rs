@@ -125,6 +125,35 @@ fn add_equals_its_formula() {
     }
 }
 
+/// The form depends on the scales, not on the shapes.
+#[test]
+fn shapes_broadcast() {
+    for seed in 0..cases(1_500) {
+        let rng = &mut Rng::new(seed);
+        let case = random(rng);
+        let [a_shape, b_shape, shape] = broadcast_shapes(rng);
+        let a = rng.bytes(a_shape.iter().product());
+        let b = rng.bytes(b_shape.iter().product());
+        let inputs = [
+            tensor(case.dtype, &a_shape, Some(case.a)),
+            tensor(case.dtype, &b_shape, Some(case.b)),
+        ];
+        let spec = node(
+            NodeOp::Add,
+            case.activation,
+            &inputs,
+            tensor(case.dtype, &shape, Some(case.to)),
+        );
+        let all = [
+            broadcast(&a, &a_shape, &shape),
+            broadcast(&b, &b_shape, &shape),
+        ];
+        let pairs = all[0].iter().zip(&all[1]);
+        let expected: Vec<u8> = pairs.map(|(a, b)| oracle(&case, *a, *b)).collect();
+        check(Q8Add::KERNEL, &spec, &[a, b], &expected, rng);
+    }
+}
+
 /// Every pair of bytes, in each of the three forms.
 #[test]
 fn add_is_exact_on_all_pairs() {
@@ -221,6 +250,8 @@ fn nodes_that_do_not_fit_are_refused() {
     for inputs in [
         vec![four],
         vec![four, tensor(DType::quint8, &[5], q)],
+        vec![four, tensor(DType::quint8, &[1, 1, 4], q)],
+        vec![tensor(DType::quint8, &[1], q); 2],
         vec![four, tensor(DType::qint8, &[4], q)],
         vec![four, tensor(DType::quint8, &[4], None)],
         vec![four, four, four],

@@ -208,8 +208,10 @@ pub enum NodeOp {
         /// Channel groups.
         groups: usize,
     },
-    /// `a + b`, same shapes.
+    /// `a + b`; the shapes broadcast to the output's as numpy's do.
     Add,
+    /// `a * b`; the shapes broadcast as those of [`NodeOp::Add`].
+    Mul,
     /// A function of each element; input and output have the same shape.
     Unary(Unary),
     /// Maximum over a window; padding never wins.

@@ -6,7 +6,7 @@ use qconfig::backend_config;
 use qconfig_backends::QNNPACK;
 use qconfig_core::kernel::Unary;
 use qconfig_core::operator::spellings_of;
-use qconfig_core::operator::{F, nn, operator, operators, torch};
+use qconfig_core::operator::{F, method, nn, operator, operators, torch};
 use qconfig_core::{
     DType, Operator, Pattern, QConfig, QConfigMapping, Spelled, Spelling, default_qconfig_mapping,
     qconfig_mapping_with,
@@ -125,23 +125,38 @@ fn parameters_that_are_not_the_fixed_ones_are_an_error() {
     assert!(file.ends_with("elementwise.rs"), "{file}");
 }
 
-/// Addition of a number and a relu behind it, in every spelling: the output has the parameters that torch
-/// works out, and shares the input's observer.
+/// A relu in each spelling that may follow an addition or a multiplication, or none.
+fn relus() -> [Option<&'static Spelling>; 4] {
+    [
+        None,
+        Some(nn::ReLU::SPELLING),
+        Some(F::relu::SPELLING),
+        Some(torch::relu::SPELLING),
+    ]
+}
+
+/// A tensor and a number, and a relu behind, in every spelling: the output has the parameters that torch
+/// works out.
 #[test]
-fn numbers_are_added_in_every_spelling() {
+fn numbers_are_added_and_multiplied_in_every_spelling() {
     let shape = [1, 4, 5, 3];
-    for operator in [operator::add::SPELLING, torch::add::SPELLING] {
-        for relu in [
-            None,
-            Some(nn::ReLU::SPELLING),
-            Some(F::relu::SPELLING),
-            Some(torch::relu::SPELLING),
-        ] {
-            for other in [0.7, -0.25, 9.0, -40.0, 0.0] {
+    for (kernel, spelling) in [
+        ("q8_add", operator::add::SPELLING),
+        ("q8_add", torch::add::SPELLING),
+        ("q8_mul", operator::mul::SPELLING),
+        ("q8_mul", torch::mul::SPELLING),
+    ] {
+        for relu in relus() {
+            for other in [0.7, -0.25, 9.0, -40.0, 0.0, 1e-9] {
+                let function = match kernel {
+                    "q8_add" => Unary::AddScalar { other },
+                    _ => Unary::MulScalar { other },
+                };
                 let mut graph = GraphBuilder::new();
                 let x = graph.input("x", &shape).unwrap();
-                let op = Op::Unary(Unary::AddScalar { other });
-                let mut y = graph.node("y", operator, op, &[x]).unwrap();
+                let mut y = graph
+                    .node("y", spelling, Op::Unary(function), &[x])
+                    .unwrap();
                 if let Some(relu) = relu {
                     y = graph.node("relu", relu, Op::Relu, &[y]).unwrap();
                 }
@@ -149,12 +164,109 @@ fn numbers_are_added_in_every_spelling() {
                 for mapping in mappings() {
                     let (model, _) = flow(&graph, &mapping, &[noise(&shape, 1)]);
                     assert_eq!(model.graph().nodes().len(), 1, "one pattern");
-                    assert!(kernels(&graph, &mapping, &shape).contains(&"q8_add"));
+                    assert!(kernels(&graph, &mapping, &shape).contains(&kernel));
                     check_with(&graph, &mapping, &shape, 1.0, 11);
                 }
             }
         }
     }
+}
+
+/// `a + b` and `a * b` with a relu behind, in every spelling, of shapes that broadcast in every way.
+#[test]
+fn two_tensors_in_every_spelling() {
+    let shape = [2, 6, 4, 5];
+    for (kernel, spelling) in [
+        ("q8_add", operator::add::SPELLING),
+        ("q8_add", torch::add::SPELLING),
+        ("q8_mul", operator::mul::SPELLING),
+        ("q8_mul", torch::mul::SPELLING),
+    ] {
+        for relu in relus() {
+            let mut graph = GraphBuilder::new();
+            let x = graph.input("x", &shape).unwrap();
+            let y = graph.unary("f", x, Unary::Hardswish).unwrap();
+            let op = if kernel == "q8_add" { Op::Add } else { Op::Mul };
+            let mut y = graph.node("y", spelling, op, &[x, y]).unwrap();
+            if let Some(relu) = relu {
+                y = graph.node("relu", relu, Op::Relu, &[y]).unwrap();
+            }
+            let graph = graph.finish(&[y]).unwrap();
+            for mapping in mappings() {
+                let (model, _) = flow(&graph, &mapping, &[noise(&shape, 1)]);
+                assert_eq!(model.graph().nodes().len(), 2, "one pattern");
+                assert!(kernels(&graph, &mapping, &shape).contains(&kernel));
+                check_with(&graph, &mapping, &shape, 2.0, 13);
+            }
+        }
+    }
+}
+
+#[test]
+fn operands_broadcast_as_numpys_do() {
+    for (a, b) in [
+        (&[2, 6, 4, 5][..], &[2, 6, 1, 1][..]),
+        (&[2, 6, 1, 1], &[2, 6, 4, 5]),
+        (&[2, 6, 4, 5], &[6, 1, 1]),
+        (&[2, 6, 4, 5], &[6, 4, 5]),
+        (&[2, 6, 4, 5], &[4, 5]),
+        (&[2, 6, 4, 5], &[5]),
+        (&[2, 6, 4, 5], &[1]),
+        (&[6, 4, 5], &[2, 1, 1, 5]),
+        (&[3, 7], &[7]),
+        (&[3, 1], &[1, 7]),
+        (&[2, 3, 7], &[3, 1]),
+        (&[2, 6, 4, 5, 3], &[6, 1, 1, 1]),
+    ] {
+        for op in [Op::Add, Op::Mul] {
+            let spelling = match op {
+                Op::Add => torch::add::SPELLING,
+                _ => torch::mul::SPELLING,
+            };
+            let count = |shape: &[usize]| shape.iter().product::<usize>();
+            // both operands from one input, as slices of a product
+            let mut graph = GraphBuilder::new();
+            let x = graph.input("x", &[1, 8]).unwrap();
+            let mut operand = |name: &str, shape: &[usize], seed| {
+                let n = count(shape);
+                let y = graph
+                    .linear(&format!("{name}.fc"), x, noise(&[n, 8], seed), None)
+                    .unwrap();
+                let op = Op::Reshape(shape.to_vec());
+                graph
+                    .node(name, method::reshape::SPELLING, op, &[y])
+                    .unwrap()
+            };
+            let (first, second) = (operand("a", a, 1), operand("b", b, 2));
+            let y = graph.node("y", spelling, op, &[first, second]).unwrap();
+            let graph = graph.finish(&[y]).unwrap();
+            // the operands themselves are a step off
+            check(&graph, &[1, 8], 3.0, 3);
+        }
+    }
+}
+
+/// Squeeze and excitation: a gate for each channel, made from their means.
+#[test]
+fn a_gate_for_each_channel() {
+    let shape = [2, 12, 9, 7];
+    let mut graph = GraphBuilder::new();
+    let x = graph.input("x", &shape).unwrap();
+    let conv = Conv::new(noise(&[12, 12, 3, 3], 1)).padding(1);
+    let x = graph.conv("conv", x, conv).unwrap();
+    let x = graph.unary("act", x, Unary::Hardswish).unwrap();
+    let y = graph.global_avg_pool("pool", x).unwrap();
+    let y = graph
+        .conv("down", y, Conv::new(noise(&[4, 12, 1, 1], 2)))
+        .unwrap();
+    let y = graph.relu("relu", y).unwrap();
+    let y = graph
+        .conv("up", y, Conv::new(noise(&[12, 4, 1, 1], 3)))
+        .unwrap();
+    let y = graph.unary("gate", y, Unary::Hardsigmoid).unwrap();
+    let y = graph.mul("scale", x, y).unwrap();
+    let graph = graph.finish(&[y]).unwrap();
+    check(&graph, &shape, 8.0, 5);
 }
 
 #[test]
@@ -196,6 +308,7 @@ fn no_pattern_of_these_operators_is_without_a_kernel() {
         "leaky_relu",
         "floordiv",
         "add",
+        "mul",
     ];
     let mut pairs = 0;
     for config in QNNPACK.configs {

@@ -19,6 +19,7 @@ mod conv;
 mod convert;
 mod linear;
 mod linear_dynamic;
+mod mul;
 mod node;
 mod observers;
 mod pool;

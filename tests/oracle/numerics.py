@@ -686,6 +686,38 @@ def linear_dynamic_fp16(cases):
     return fam
 
 
+def mul(dtype, cases):
+    fam = Family(f"mul_{dtype}", op="mul", dtype=dtype)
+    rng = fam.rng
+    for i in range(cases):
+        relu = i % 3 == 2
+        n, c, h, w = (int(rng.randint(1, m)) for m in (3, 20, 6, 6))
+        a_shape, b_shape = pick(rng, ((n, c, h, w),) * 2, ((n, c, h, w), (n, c, 1, 1)), ((n, c, h, w), (w,)),
+                                ((n, c * h * w),) * 2, ((n, 1, h, w), (c, 1, 1)), ((n, c, h, w), (1,)))
+        ties = rng.rand() < 0.2
+        sa, sb = scale(rng, 1e-3, 0.2, ties), scale(rng, 1e-3, 0.2, ties)
+        za, zb, zo = (zero_point(rng, dtype) for _ in range(3))
+        if dtype == "qint8":
+            zo = min(zo, 126)  # at 127 torch takes ATen's form in place of XNNPACK's
+        a, b = integers(rng, dtype, a_shape), integers(rng, dtype, b_shape)
+        product = (a.astype(np.int32) - za) * (b.astype(np.int32) - zb)
+        so = out_scale(rng, sa, np.array([sb]), product, ties)
+        if dtype == "qint8":  # XNNPACK's range
+            so = float(f32(min(max(so, sa * sb / 250), sa * sb * 2**15)))
+        op = OPS.mul_relu if relu else OPS.mul
+        y = op(quantized(a, sa, za, dtype), quantized(b, sb, zb, dtype), so, zo).int_repr().numpy()
+        multiplier = f32(sa) * f32(sb)
+        multiplier = multiplier * (f32(1) / f32(so)) if dtype == "quint8" else multiplier / f32(so)
+        real = product.astype(f32) * multiplier
+        TIES[0] += int((np.abs(real - np.trunc(real)) == 0.5).sum())
+        low, high = RANGE[dtype]
+        want = np.clip(rne(real).astype(np.int64) + zo, zo if relu else low, high).astype(NUMPY[dtype])
+        fam.check(y, want)
+        fam.add(dict(a=a, b=b, y=y), a_scale=sa, a_zero_point=za, b_scale=sb, b_zero_point=zb,
+                y_scale=so, y_zero_point=zo, relu=relu)
+    return fam
+
+
 # ---------------------------------------------------------------- functions of one value
 
 UNARY = ["sigmoid", "tanh", "hardsigmoid", "hardswish", "leaky_relu", "elu", "gelu", "gelu_tanh"]
@@ -880,6 +912,8 @@ FAMILIES = {
     "mean_quint8": lambda: global_avg_pool("mean", 200),
     "clamp_quint8": lambda: clamp("quint8", 240),
     "clamp_qint8": lambda: clamp("qint8", 200),
+    "mul_quint8": lambda: mul("quint8", 240),
+    "mul_qint8": lambda: mul("qint8", 240),
     "unary_quint8": lambda: unary("quint8", 320),
     "unary_qint8": lambda: unary("qint8", 160),
     "scalar_quint8": lambda: scalar("quint8", 240),

@@ -1,4 +1,4 @@
-//! `a + b` of quantized tensors of the same shape, with an activation.
+//! `a + b` of quantized tensors, with an activation.
 //!
 //! Three forms, chosen when the plan is made. `ao = sa / so` and `bo = sb / so` are ratios in f32:
 //! - `quint8` is QNNPACK's: multipliers `rne(ao * 2^shift)` with `shift = 21 - exponent(max(ao, bo))`,
@@ -6,6 +6,9 @@
 //! - `qint8` is XNNPACK's: `shift = 20 - exponent`, rounded half up;
 //! - where a ratio is outside what those libraries take (`[2^-14, 2^8)` and `[2^-10, 2^8)`), or where
 //!   QNNPACK's shift would exceed 31, ATen's: dequantize both, add in f32, quantize.
+//!
+//! The form depends on the scales alone. torch takes ATen's form for shapes that broadcast as well, so that
+//! the same values added in another shape are rounded otherwise; here they are not.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -23,17 +26,21 @@ use qconfig_core::{DType, Isa, IsaLevel};
 
 use crate::affine::{Stored, bounds, round_ties_even, stored};
 use crate::blob::{HEADER, Tag, exact};
+use crate::broadcast::{Broadcast, SECTION};
 use crate::{q8_lut, units};
 
-/// Adds two quantized tensors of the same shape and dtype; see the module for the three forms.
+/// Adds two quantized tensors of the same dtype, whose shapes broadcast to the output's as numpy's do; or a
+/// tensor and a number, by [`Q8Lut`](crate::Q8Lut). See the module for the three forms.
 #[derive(Clone, Copy, Debug)]
 pub struct Q8Add;
 
 const NAME: &str = "q8_add";
 const TAG: Tag = Tag {
-    word: *b"add1",
+    word: *b"add2",
     kernel: NAME,
 };
+/// Header, then how the operands broadcast.
+const BLOB: usize = HEADER + SECTION;
 
 impl KernelFamily for Q8Add {
     const KERNEL: &'static Kernel = &Kernel {
@@ -105,15 +112,15 @@ struct Params {
 }
 
 struct Header {
-    elements: usize,
+    shape: Broadcast,
     params: Params,
 }
 
-fn plan(spec: &NodeSpec<'_>) -> Result<(u32, Params), Refusal> {
+fn plan(spec: &NodeSpec<'_>) -> Result<Header, Refusal> {
     if spec.op != NodeOp::Add {
         return Err(Refusal::Operator("this kernel adds and does nothing else"));
     }
-    let [a, b] = units::arity(spec)?;
+    let inputs @ [a, b] = units::arity(spec)?;
     let same = |tensor: &TensorSpec<'_>, place| {
         let dtype = tensor.dtype;
         if dtype == spec.output.dtype {
@@ -129,23 +136,21 @@ fn plan(spec: &NodeSpec<'_>) -> Result<(u32, Params), Refusal> {
     );
     same(a, "input")?;
     same(b, "input")?;
-    units::same_shape(a, b)?;
-    let elements = units::same_shape(a, &spec.output)?;
     let form = match a.dtype {
         DType::quint8 => qnnpack(za, zb, to),
         _ => xnnpack(za, zb, to),
     };
     let (low, high) = bounds(spec.activation, to);
     let form = form.unwrap_or(Form::Float([za, zb], to.scale));
-    Ok((
-        elements,
-        Params {
+    Ok(Header {
+        shape: Broadcast::new(inputs, &spec.output)?,
+        params: Params {
             form,
             zero_point: to.zero_point as u8,
             low,
             high,
         },
-    ))
+    })
 }
 
 /// Multipliers with `bits` bits in the larger one, if both ratios are in `[low, 2^8)` and the shift is one.
@@ -204,36 +209,33 @@ fn is_scalar(spec: &NodeSpec<'_>) -> bool {
     matches!(spec.op, NodeOp::Unary(Unary::AddScalar { .. }))
 }
 
-fn is_scalar_blob(blob: &[u8]) -> bool {
-    blob.starts_with(&q8_lut::TAG.word)
-}
-
 fn sizes(spec: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
     if is_scalar(spec) {
         return q8_lut::sizes(spec);
     }
     plan(spec)?;
     Ok(Sizes {
-        blob: HEADER,
+        blob: BLOB,
         scratch: 0,
     })
 }
 
-/// Words: elements, form, output zero point, bounds, then five words of the form.
+/// Words: form, output zero point, bounds, then five words of the form.
 fn pack(spec: &NodeSpec<'_>, blob: &mut [u8]) -> Result<(), Refusal> {
     if is_scalar(spec) {
         return q8_lut::pack(spec, blob);
     }
-    let (
-        elements,
-        Params {
-            form,
-            zero_point,
-            low,
-            high,
-        },
-    ) = plan(spec)?;
-    units::blob_length(blob, HEADER)?;
+    let Header {
+        shape,
+        params:
+            Params {
+                form,
+                zero_point,
+                low,
+                high,
+            },
+    } = plan(spec)?;
+    units::blob_length(blob, BLOB)?;
     let (kind, form) = match form {
         Form::HalfUp(Fixed { a, b, bias, shift }) => (0, [a, b, bias as u32, shift, 0]),
         Form::HalfAway(Fixed { a, b, bias, shift }) => (1, [a, b, bias as u32, shift, 0]),
@@ -252,25 +254,15 @@ fn pack(spec: &NodeSpec<'_>, blob: &mut [u8]) -> Result<(), Refusal> {
         }
     };
     let mut words = [0; 15];
-    words[..5].copy_from_slice(&[elements, kind, zero_point.into(), low.into(), high.into()]);
-    words[5..10].copy_from_slice(&form);
-    TAG.write(blob, &words);
-    Ok(())
+    words[..4].copy_from_slice(&[kind, zero_point.into(), low.into(), high.into()]);
+    words[4..9].copy_from_slice(&form);
+    let (header, section) = blob.split_at_mut(HEADER);
+    TAG.write(header, &words);
+    shape.write(section)
 }
 
-impl Header {
-    fn read(blob: &[u8]) -> Result<Self, BlobError> {
-        exact("the blob", blob.len(), HEADER)?;
-        let [elements, kind, zero_point, low, high, v, w, x, y, z, ..] = TAG.read(blob)?;
-        Self::decode(elements, [kind, zero_point, low, high], [v, w, x, y, z])
-            .ok_or(BlobError::Header(NAME))
-    }
-
-    fn decode(
-        elements: u32,
-        [kind, zero_point, low, high]: [u32; 4],
-        form: [u32; 5],
-    ) -> Option<Self> {
+impl Params {
+    fn decode([kind, zero_point, low, high]: [u32; 4], form: [u32; 5]) -> Option<Self> {
         let byte = |word| u8::try_from(word).ok();
         let scale =
             |word| Some(f32::from_bits(word)).filter(|scale| scale.is_normal() && *scale > 0.0);
@@ -302,59 +294,67 @@ impl Header {
             }
             _ => return None,
         };
-        let params = Params {
+        Some(Self {
             form,
             zero_point: byte(zero_point)?,
             low: byte(low)?,
             high: byte(high)?,
-        };
-        Some(Self {
-            elements: elements as usize,
-            params,
         })
+    }
+}
+
+impl Header {
+    fn read(blob: &[u8]) -> Result<Self, BlobError> {
+        exact("the blob", blob.len(), BLOB)?;
+        let [kind, zero_point, low, high, v, w, x, y, z, ..] = TAG.read(blob)?;
+        let params = Params::decode([kind, zero_point, low, high], [v, w, x, y, z]);
+        let shape = blob.get(HEADER..).and_then(Broadcast::read);
+        let (Some(shape), Some(params)) = (shape, params) else {
+            return Err(BlobError::Header(NAME));
+        };
+        Ok(Self { shape, params })
     }
 
     fn split(&self, inputs: &[usize]) -> Result<Split, BlobError> {
-        let [a, b] = units::lengths(inputs)?;
-        exact("the first input", a, self.elements)?;
-        exact("the second input", b, self.elements)?;
-        Ok(units::split(self.elements, 1, 1 << 15))
+        self.shape.check(units::lengths(inputs)?)?;
+        Ok(units::split(self.shape.elements(), 1, 1 << 15))
     }
 }
 
 fn split(blob: &[u8], inputs: &[usize]) -> Result<Split, BlobError> {
-    if is_scalar_blob(blob) {
+    if q8_lut::owns(blob) {
         return q8_lut::split(blob, inputs);
     }
     Header::read(blob)?.split(inputs)
 }
 
 fn run(call: Call<'_>) -> Result<(), BlobError> {
-    if is_scalar_blob(call.blob) {
+    if q8_lut::owns(call.blob) {
         return q8_lut::run(call);
     }
-    let Header { elements, params } = Header::read(call.blob)?;
+    let header = Header::read(call.blob)?;
     let (a, b) = (units::input(call.inputs, 0)?, units::input(call.inputs, 1)?);
-    let split = Header { elements, params }.split(&[a.len(), b.len()])?;
+    let split = header.split(&[a.len(), b.len()])?;
     let part = units::part(&split, &call.units, call.output.len())?;
-    let (a, b) = (units::slice(a, part.clone())?, units::slice(b, part)?);
-    match call.isa.level() {
+    let params = &header.params;
+    let add = |a: &[u8], b: &[u8], y: &mut [u8]| match call.isa.level() {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an `Isa` of this level proves that the CPU has AVX2, AVX-512 F, BW and VNNI.
-        IsaLevel::Avx512Vnni => unsafe { avx512::add(&params, a, b, call.output) },
+        IsaLevel::Avx512Vnni => unsafe { avx512::add(params, a, b, y) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an `Isa` of such a level proves that the CPU has AVX2.
-        level if level.has_avx2() => unsafe { avx2::add(&params, a, b, call.output) },
+        level if level.has_avx2() => unsafe { avx2::add(params, a, b, y) },
         #[cfg(target_arch = "aarch64")]
         // SAFETY: an `Isa` of such a level proves that the CPU has NEON.
-        level if level.has_neon() => unsafe { neon::add(&params, a, b, call.output) },
-        _ => reference::add(&params, a, b, call.output),
-    }
+        level if level.has_neon() => unsafe { neon::add(params, a, b, y) },
+        _ => reference::add(params, a, b, y),
+    };
+    header.shape.spans(part.start, [a, b], call.output, add);
     Ok(())
 }
 
 fn variant(blob: &[u8], isa: Isa) -> &'static str {
-    if is_scalar_blob(blob) {
+    if q8_lut::owns(blob) {
         return q8_lut::variant(blob, isa);
     }
     let form = Header::read(blob).map(|header| header.params.form);

@@ -33,7 +33,7 @@ use crate::{lut, units};
 pub struct Q8Lut;
 
 const NAME: &str = "q8_lut";
-pub(crate) const TAG: Tag = Tag {
+const TAG: Tag = Tag {
     word: *b"lut1",
     kernel: NAME,
 };
@@ -124,6 +124,11 @@ fn plan(spec: &NodeSpec<'_>) -> Result<(u32, lut::Table), Refusal> {
         *y = value.max(low).min(high);
     }
     Ok((elements, table))
+}
+
+/// Whether a blob is this kernel's: those that hand numbers over ask.
+pub(crate) fn owns(blob: &[u8]) -> bool {
+    blob.starts_with(&TAG.word)
 }
 
 pub(crate) fn sizes(spec: &NodeSpec<'_>) -> Result<Sizes, Refusal> {

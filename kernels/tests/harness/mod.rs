@@ -308,7 +308,7 @@ pub(crate) fn attack_all(kernel: &Kernel, spec: &NodeSpec<'_>, inputs: &[Vec<u8>
     for _ in 0..40 {
         let mut blob = good.clone();
         for _ in 0..rng.below(1..4) {
-            let word = 4 * rng.below(0..blob.len().min(64) / 4);
+            let word = 4 * rng.below(0..blob.len().min(128) / 4);
             let value = rng.pick(&[
                 0,
                 1,
@@ -389,4 +389,41 @@ pub(crate) fn activate(q: u8, activation: Activation, scale: f32, stored_zero_po
             q.max(low).min(high)
         }
     }
+}
+
+/// A shape of up to six axes, and two that broadcast to it.
+pub(crate) fn broadcast_shapes(rng: &mut Rng) -> [Vec<usize>; 3] {
+    let rank = rng.below(1..7);
+    let most = if rank < 4 { 40 } else { 7 };
+    let mut shapes: [Vec<usize>; 3] = Default::default();
+    for _ in 0..rank {
+        let size = if rng.chance(5) { 1 } else { rng.below(1..most) };
+        let one = rng.below(0..4);
+        shapes[0].push(if one == 0 { 1 } else { size });
+        shapes[1].push(if one == 1 { 1 } else { size });
+        shapes[2].push(size);
+    }
+    // leading ones may be left out
+    for at in 0..2 {
+        while rng.chance(2) && shapes[at].first() == Some(&1) && shapes[1 - at].len() == rank {
+            shapes[at].remove(0);
+        }
+    }
+    shapes
+}
+
+/// The values of an operand for every element of the output.
+pub(crate) fn broadcast(values: &[u8], shape: &[usize], to: &[usize]) -> Vec<u8> {
+    (0..to.iter().product())
+        .map(|at: usize| {
+            let (mut at, mut index, mut stride) = (at, 0, 1);
+            for (i, size) in to.iter().rev().enumerate() {
+                let own = shape.len().checked_sub(i + 1).map_or(1, |axis| shape[axis]);
+                index += at % size % own * stride;
+                stride *= own;
+                at /= size;
+            }
+            values[index]
+        })
+        .collect()
 }

@@ -1,5 +1,6 @@
 //! Runs a graph in float: what calibration watches and what quantized results are compared with.
 
+mod binary;
 mod conv;
 mod linear;
 mod norm;
@@ -194,13 +195,8 @@ fn compute(node: &Node, inputs: &[&Tensor], weight: Option<&Tensor>, shape: &[us
         Op::Relu => map(x, |x| x.max(0.0)),
         Op::Clamp { low, high } => map(x, |x| x.max(*low).min(*high)),
         Op::Unary(function) => map(x, |x| qconfig_kernels::unary(*function, x)),
-        Op::Add => {
-            let mut sum = x.clone();
-            for (x, y) in sum.data_mut().iter_mut().zip(inputs[1].data()) {
-                *x += y;
-            }
-            sum
-        }
+        Op::Add => binary::zipped(x, inputs[1], shape, |a, b| a + b),
+        Op::Mul => binary::zipped(x, inputs[1], shape, |a, b| a * b),
         Op::MaxPool(op) => pool::pooled(op, x, shape, |cells| {
             cells.iter().flatten().copied().fold(f32::MIN, f32::max)
         }),

@@ -218,6 +218,14 @@ impl GraphBuilder {
         self.node(name, torch::add::SPELLING, Op::Add, &[a, b])
     }
 
+    /// `torch.mul`.
+    ///
+    /// # Errors
+    /// [`GraphError`].
+    pub fn mul(&mut self, name: &str, a: ValueId, b: ValueId) -> Result<ValueId, GraphError> {
+        self.node(name, torch::mul::SPELLING, Op::Mul, &[a, b])
+    }
+
     /// `torch.nn.MaxPool1d` or `torch.nn.MaxPool2d`, by the rank of the window.
     ///
     /// # Errors

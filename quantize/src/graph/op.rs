@@ -245,8 +245,10 @@ pub enum Op {
         /// Upper bound.
         high: f32,
     },
-    /// `a + b`.
+    /// `a + b`, of shapes that broadcast.
     Add,
+    /// `a * b`, of shapes that broadcast.
+    Mul,
     /// A function of each element.
     Unary(Unary),
     /// Maximum over windows.

@@ -1,5 +1,6 @@
 //! Output shapes, and what does not fit.
 
+mod binary;
 mod conv_transpose;
 mod unary;
 
@@ -8,7 +9,11 @@ use crate::tensor::elements;
 
 /// The output shape, or what does not fit.
 pub(super) fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, GraphProblem> {
-    let expected = if matches!(op, Op::Add) { 2 } else { 1 };
+    let expected = if matches!(op, Op::Add | Op::Mul) {
+        2
+    } else {
+        1
+    };
     let (1 | 2, Some(first)) = (inputs.len(), inputs.first()) else {
         return Err(GraphProblem::Inputs {
             expected,
@@ -92,11 +97,12 @@ pub(super) fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, G
         Op::Unary(function) => unary::checked(*function).map(|()| shape),
         Op::Clamp { low, high } if low <= high => Ok(shape),
         Op::Clamp { low, high } => parameter(format!("the clamp {low}..{high} is empty")),
-        Op::Add if inputs[1] == inputs[0] => Ok(shape),
-        Op::Add => Err(misfit(&format!(
-            "the second operand is {:?}; broadcasting is not supported",
-            inputs[1]
-        ))),
+        Op::Add | Op::Mul => binary::broadcast(&shape, inputs[1]).ok_or_else(|| {
+            misfit(&format!(
+                "the second operand {:?} does not broadcast",
+                inputs[1]
+            ))
+        }),
         Op::MaxPool(pool) | Op::AvgPool { pool, .. } => {
             if shape.len() != pool.kernel.len() + 2 {
                 return Err(misfit(

@@ -120,6 +120,42 @@ impl Lowering<'_> {
         self.form(id, dtype, qparams, layout)
     }
 
+    /// The value channels last as an operand of a result of that rank: what has fewer axes is aligned at
+    /// the last, so that its axes are others than those it would have alone.
+    pub(super) fn aligned(
+        &mut self,
+        id: ValueId,
+        dtype: DType,
+        qparams: Option<QParams>,
+        rank: usize,
+    ) -> Result<TensorId, LowerError> {
+        let value = &self.model.graph.values[id.0];
+        let missing = rank.saturating_sub(value.shape.len());
+        let name = value.name.clone();
+        let mut shape = vec![1; missing];
+        shape.extend(&value.shape);
+        if missing == 0 || is_flat(&shape) {
+            return self.form(id, dtype, qparams, Layout::ChannelsLast);
+        }
+        let from = self.form(id, dtype, qparams, Layout::Logical)?;
+        let last = channels_last(&shape);
+        let to = self.tensor(&format!("{name}:aligned"), dtype, qparams, &last)?;
+        if same_bytes(&shape) {
+            self.builder.alias(from, to)?;
+            return Ok(to);
+        }
+        let first = self.tensor(&format!("{name}:axes"), dtype, qparams, &shape)?;
+        self.builder.alias(from, first)?;
+        self.builder.step(StepInfo::new(
+            &format!("{name}:layout"),
+            ToChannelsLast::KERNEL,
+            NodeOp::ToChannelsLast,
+            &[first],
+            to,
+        ))?;
+        Ok(to)
+    }
+
     /// The same elements in another order.
     fn reorder(
         &mut self,

@@ -223,6 +223,10 @@ impl Lowering<'_> {
                     inputs.push(tensor);
                     flat = Some(self.model.graph.values[origin.0].shape.clone());
                 }
+                None if matches!(node.op, Op::Add | Op::Mul) => {
+                    let rank = self.model.graph.values[node.output.0].shape.len();
+                    inputs.push(self.aligned(*id, dtype, qparams, rank)?);
+                }
                 None => inputs.push(self.form(*id, dtype, qparams, layout)?),
             }
         }

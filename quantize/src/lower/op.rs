@@ -86,6 +86,7 @@ pub(super) fn node_op(op: &Op) -> NodeOp {
         },
         Op::Linear(_) => NodeOp::Linear,
         Op::Add => NodeOp::Add,
+        Op::Mul => NodeOp::Mul,
         Op::Unary(function) => NodeOp::Unary(*function),
         Op::MaxPool(pool) => NodeOp::MaxPool {
             window: pool_window(pool),
