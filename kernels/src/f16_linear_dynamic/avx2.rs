@@ -1,4 +1,7 @@
 //! Tiles of up to six rows by sixteen columns; one row takes a whole panel.
+//!
+//! Where there are many rows, a slice of 16 columns of weights is widened to `f32` in the scratch memory
+//! first and serves all of them: the tallest tile then leaves no port for anything but its multiply-adds.
 
 use core::arch::x86_64::*;
 
@@ -11,9 +14,10 @@ const TALLEST: usize = 6;
 /// Computes the job's part.
 ///
 /// # Safety
-/// The CPU must have AVX2, FMA and F16C; `output` must have the bytes of the job's part.
+/// The CPU must have AVX2, FMA and F16C; `output` must have the bytes of the job's part; `slice` has 64 bytes
+/// for each step of `k`, or none.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) unsafe fn run(job: &Job<'_>, output: &mut [u8]) {
+pub(super) unsafe fn run(job: &Job<'_>, output: &mut [u8], slice: &mut [u8]) {
     let packed = job.packed;
     let k = packed.panels.k;
     let rows = job.part.rows.end - job.part.rows.start;
@@ -23,7 +27,12 @@ pub(super) unsafe fn run(job: &Job<'_>, output: &mut [u8]) {
         let (start, columns, width) = packed.panel(index);
         let vectors = if rows == 1 && width == PANEL { 8 } else { 2 };
         let mut column = 0;
+        let wide = vectors == 2 && rows >= super::SLICE_ROWS && !slice.is_empty();
         while column < columns {
+            if wide {
+                // SAFETY: the panel has 16 weights from `column` on in each of `k` rows.
+                unsafe { widen(&packed.weight[start + column * 2..], width, slice) };
+            }
             let mut from = 0;
             for tile in 0..tiles {
                 let to = rows * (tile + 1) / tiles;
@@ -44,6 +53,7 @@ pub(super) unsafe fn run(job: &Job<'_>, output: &mut [u8]) {
                 // `width` weights, and `column` is a multiple of 16 below `width`.
                 unsafe {
                     match (vectors, to - from) {
+                        (_, 6) if wide => call.tall(slice),
                         (8, _) => call.run::<1, 8>(),
                         (_, 1) => call.run::<1, 2>(),
                         (_, 2) => call.run::<2, 2>(),
@@ -57,6 +67,25 @@ pub(super) unsafe fn run(job: &Job<'_>, output: &mut [u8]) {
             }
             column += LANES * vectors;
         }
+    }
+}
+
+/// Widens 16 columns of a panel, `width` columns wide, to `f32`.
+///
+/// # Safety
+/// `from` must have 16 weights in each row, as many rows as `to` has 64 bytes.
+#[target_feature(enable = "avx2,f16c")]
+unsafe fn widen(from: &[u8], width: usize, to: &mut [u8]) {
+    let mut from = from.as_ptr();
+    for cells in to.as_chunks_mut::<64>().0 {
+        for v in 0..2 {
+            // SAFETY: the caller's promise for `from`; the cells have 64 bytes.
+            unsafe {
+                let w = _mm256_cvtph_ps(_mm_loadu_si128(from.add(v * 16).cast()));
+                _mm256_storeu_ps(cells.as_mut_ptr().add(v * 32).cast(), w);
+            }
+        }
+        from = from.wrapping_add(width * 2);
     }
 }
 
@@ -95,6 +124,86 @@ impl Tile<'_> {
             x = x.wrapping_add(1);
             w = w.wrapping_add(self.width * 2);
         }
+        // SAFETY: the caller's promise.
+        unsafe { self.finish(&acc) }
+    }
+
+    /// The tallest tile, from weights widened before. In just the sixteen registers there are: a compiler
+    /// that moves loads ahead spills sums.
+    ///
+    /// # Safety
+    /// As [`Tile::run`] for six rows and two vectors; `slice` has 64 bytes for each of `k` steps.
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn tall(self, slice: &[u8]) {
+        let mut acc = [[_mm256_setzero_ps(); 2]; TALLEST];
+        let pitch = self.k * 4;
+        let x = self.x.as_ptr();
+        if self.k > 0 {
+            // SAFETY: the caller's promise: `k` steps of both sides are there.
+            unsafe {
+                core::arch::asm!(
+                    "2:",
+                    "vmovups {w}, ymmword ptr [{b}]",
+                    "vmovups {v}, ymmword ptr [{b} + 32]",
+                    "vbroadcastss {t}, dword ptr [{a}]",
+                    "vbroadcastss {u}, dword ptr [{a} + {p}]",
+                    "vfmadd231ps {a0}, {t}, {w}",
+                    "vfmadd231ps {b0}, {t}, {v}",
+                    "vbroadcastss {t}, dword ptr [{a} + 2*{p}]",
+                    "vfmadd231ps {a1}, {u}, {w}",
+                    "vfmadd231ps {b1}, {u}, {v}",
+                    "vbroadcastss {u}, dword ptr [{d}]",
+                    "vfmadd231ps {a2}, {t}, {w}",
+                    "vfmadd231ps {b2}, {t}, {v}",
+                    "vbroadcastss {t}, dword ptr [{d} + {p}]",
+                    "vfmadd231ps {a3}, {u}, {w}",
+                    "vfmadd231ps {b3}, {u}, {v}",
+                    "vbroadcastss {u}, dword ptr [{d} + 2*{p}]",
+                    "vfmadd231ps {a4}, {t}, {w}",
+                    "vfmadd231ps {b4}, {t}, {v}",
+                    "vfmadd231ps {a5}, {u}, {w}",
+                    "vfmadd231ps {b5}, {u}, {v}",
+                    "add {a}, 4",
+                    "add {d}, 4",
+                    "add {b}, 64",
+                    "dec {n}",
+                    "jnz 2b",
+                    a = inout(reg) x => _,
+                    d = inout(reg) x.wrapping_add(3 * pitch) => _,
+                    p = in(reg) pitch,
+                    b = inout(reg) slice.as_ptr() => _,
+                    n = inout(reg) self.k => _,
+                    w = out(ymm_reg) _,
+                    v = out(ymm_reg) _,
+                    t = out(ymm_reg) _,
+                    u = out(ymm_reg) _,
+                    a0 = inout(ymm_reg) acc[0][0],
+                    b0 = inout(ymm_reg) acc[0][1],
+                    a1 = inout(ymm_reg) acc[1][0],
+                    b1 = inout(ymm_reg) acc[1][1],
+                    a2 = inout(ymm_reg) acc[2][0],
+                    b2 = inout(ymm_reg) acc[2][1],
+                    a3 = inout(ymm_reg) acc[3][0],
+                    b3 = inout(ymm_reg) acc[3][1],
+                    a4 = inout(ymm_reg) acc[4][0],
+                    b4 = inout(ymm_reg) acc[4][1],
+                    a5 = inout(ymm_reg) acc[5][0],
+                    b5 = inout(ymm_reg) acc[5][1],
+                    options(readonly, nostack),
+                );
+            }
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.finish(&acc) }
+    }
+
+    /// Adds the bias, clamps and writes.
+    ///
+    /// # Safety
+    /// As [`Tile::run`] for `bias` and `out`.
+    #[target_feature(enable = "avx2,fma,f16c")]
+    #[inline]
+    unsafe fn finish<const MR: usize, const NV: usize>(self, acc: &[[__m256; NV]; MR]) {
         let [low, high] = self.bounds;
         let (low, high) = (_mm256_set1_ps(low), _mm256_set1_ps(high));
         let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);

@@ -175,7 +175,10 @@ fn sizes(node: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
     let len = layout(&panels).map(|[.., len]| len);
     let words = [geometry.rows, geometry.out_channels, geometry.k].map(u32::try_from);
     match len {
-        Some(blob) if words.iter().all(Result::is_ok) => Ok(Sizes { blob, scratch: 0 }),
+        Some(blob) if words.iter().all(Result::is_ok) => Ok(Sizes {
+            blob,
+            scratch: slice_bytes(geometry.rows, geometry.k),
+        }),
         _ => Err(Refusal::Shape("the node is too large")),
     }
 }
@@ -224,6 +227,21 @@ fn pack(node: &NodeSpec<'_>, blob: &mut [u8]) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Rows from which widening a slice of weights to `f32` pays.
+const SLICE_ROWS: usize = 12;
+/// Bytes that a widened slice may take.
+const SLICE_BUDGET: usize = 512 * 1024;
+
+/// Bytes of 16 columns of weights as `f32`; 0 where widening them does not pay.
+fn slice_bytes(rows: usize, k: usize) -> usize {
+    let slice = k.saturating_mul(16 * 4);
+    if rows >= SLICE_ROWS && slice <= SLICE_BUDGET {
+        slice
+    } else {
+        0
+    }
+}
+
 fn split(blob: &[u8], inputs: &[usize]) -> Result<Split, BlobError> {
     let packed = Packed::read(blob)?;
     let expected = packed.rows * packed.panels.k * 4;
@@ -236,6 +254,10 @@ fn run(call: Call<'_>) -> Result<(), BlobError> {
     let input = gemm::single(call.inputs)?;
     blob::exact("input", input.len(), packed.rows * packed.panels.k * 4)?;
     let part = packed.cut().part(&call.units, call.output.len())?;
+    let needed = slice_bytes(packed.rows, packed.panels.k);
+    blob::at_least("scratch", call.scratch.len(), needed)?;
+    #[cfg(target_arch = "x86_64")]
+    let slice = &mut call.scratch[..needed];
     let job = Job {
         packed: &packed,
         input,
@@ -246,8 +268,8 @@ fn run(call: Call<'_>) -> Result<(), BlobError> {
         // SAFETY: the `Isa` proves AVX-512 F; input and output were checked against the blob.
         level if level.has_avx512bw() => unsafe { avx512f::run(&job, call.output) },
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above, with an `Isa` that proves AVX2, FMA and F16C.
-        level if level.has_avx2() => unsafe { avx2::run(&job, call.output) },
+        // SAFETY: as above, with an `Isa` that proves AVX2, FMA and F16C; the slice is as long as its function says.
+        level if level.has_avx2() => unsafe { avx2::run(&job, call.output, slice) },
         #[cfg(target_arch = "aarch64")]
         // SAFETY: an `Isa` of such a level proves that the CPU has NEON.
         level if level.has_neon() => unsafe { neon::run(&job, call.output) },

@@ -22,6 +22,8 @@ pub(in crate::gemm) use winograd::run as winograd;
 const LANES: usize = 8;
 /// The tallest tile.
 const TALLEST: usize = 6;
+/// Steps ahead of which the weights of a lone row are asked for.
+const AHEAD: usize = 16;
 /// The most vectors of eight columns in a tile.
 const VECTORS: usize = 6;
 
@@ -298,6 +300,12 @@ impl Tile<'_> {
         let mut a = self.a.as_ptr();
         for _ in 0..self.depth {
             let mut w = [[_mm256_setzero_si256(); 2]; NV];
+            if MR == 1 {
+                // one row is as fast as its weights come
+                for line in (0..NV * 32).step_by(64) {
+                    _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(AHEAD * step + line).cast());
+                }
+            }
             for (i, w) in w.as_flattened_mut().iter_mut().enumerate() {
                 // SAFETY: `depth` steps of both sides are there, by the caller's promise.
                 *w = unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(b.add(i * 16).cast())) };
