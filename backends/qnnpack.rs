@@ -57,6 +57,9 @@ crate::backend_config! {
         kernel none;
     }
     group bn: default { kernel none; }
-    group rnn: dynamic { kernel none; }
+    group rnn: dynamic {
+        kernel dynamic_int8 => crate::kernels::Q8Recurrent;
+        kernel dynamic_f16  => crate::kernels::F16Recurrent;
+    }
     group embedding: [weight_only_quint8, weight_only_quint4x2] { kernel none; }
 }

@@ -25,8 +25,10 @@ mod q8_linear;
 mod q8_linear_dynamic;
 mod q8_lut;
 mod quantize;
+mod recurrent;
 mod requantize;
 mod reshape;
+mod smooth;
 mod spatial;
 mod units;
 #[cfg(target_arch = "x86_64")]
@@ -48,5 +50,6 @@ pub use q8_linear::Q8Linear;
 pub use q8_linear_dynamic::Q8LinearDynamic;
 pub use q8_lut::{Q8Lut, scalar_qparams, unary};
 pub use quantize::Quantize;
+pub use recurrent::{F16Recurrent, Q8Recurrent};
 pub use requantize::Requantize;
 pub use reshape::Reshape;

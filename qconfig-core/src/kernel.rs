@@ -244,6 +244,56 @@ pub enum NodeOp {
     ToChannelsFirst,
     /// Channels first to channels last.
     ToChannelsLast,
+    /// A recurrent layer over `[T, B, I]`, or a cell over `[B, I]`.
+    ///
+    /// Inputs: the sequence, then perhaps the initial states, each `[layers x directions, B, H]`: that of the
+    /// hidden state and, for an LSTM, that of the memory cell; without them they are zero. Parameters: for
+    /// each layer and direction the weight of the input `[gates x H, I]` (`[gates x H, directions x H]` in
+    /// later layers), that of the hidden state `[gates x H, H]`, and their biases `[gates x H]`, or all
+    /// without biases; gates in torch's order. Output, one behind the other in one dimension: the sequence
+    /// `[T, B, directions x H]`, which a cell has not, and the states after the last step.
+    Recurrent {
+        /// What a step computes.
+        cell: RecurrentCell,
+        /// Layers above each other.
+        layers: usize,
+        /// Whether each layer also runs backwards in time.
+        bidirectional: bool,
+        /// Whether sequences are `[B, T, ..]`; states are not touched by it.
+        batch_first: bool,
+    },
+}
+
+/// What a recurrent layer computes in a step.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum RecurrentCell {
+    /// Long short-term memory: input, forget, cell and output gate.
+    Lstm,
+    /// Gated recurrent unit: reset, update and new gate.
+    Gru,
+    /// `tanh` of the one gate.
+    Tanh,
+    /// `max(x, 0)` of the one gate.
+    Relu,
+}
+
+impl RecurrentCell {
+    /// Gates, each as wide as the hidden state.
+    pub const fn gates(self) -> usize {
+        match self {
+            RecurrentCell::Lstm => 4,
+            RecurrentCell::Gru => 3,
+            RecurrentCell::Tanh | RecurrentCell::Relu => 1,
+        }
+    }
+
+    /// States that a step hands to the next: the hidden one, and an LSTM's memory cell.
+    pub const fn states(self) -> usize {
+        match self {
+            RecurrentCell::Lstm => 2,
+            _ => 1,
+        }
+    }
 }
 
 /// All that a kernel may know about a node when the plan is made.

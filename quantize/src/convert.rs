@@ -45,7 +45,8 @@ pub struct ReferenceModel {
     pub(crate) backend: &'static qconfig_core::BackendConfig,
     pub(crate) decisions: Vec<Decision>,
     pub(crate) qparams: BTreeMap<(ValueId, DType), QParams>,
-    pub(crate) weights: BTreeMap<NodeId, QuantizedWeight>,
+    /// By node, and position among its weights.
+    pub(crate) weights: BTreeMap<(NodeId, usize), QuantizedWeight>,
 }
 
 /// A calibrated model cannot be converted.
@@ -167,13 +168,12 @@ pub fn convert(calibrated: &Calibrated) -> Result<ReferenceModel, ConvertError> 
             continue;
         };
         check_scales(&prepared.graph, node, quantized, &qparams)?;
-        if let (Some(weight), Some(wanted)) = (float_weight(node), quantized.dtypes().weight)
-            && wanted.dtype.is_quantized()
-        {
-            weights.insert(
-                NodeId(at),
-                quantize_weight(node, &weight, quantized, &wanted)?,
-            );
+        let wanted = quantized.dtypes().weight;
+        if let Some(wanted) = wanted.filter(|wanted| wanted.dtype.is_quantized()) {
+            for (index, weight) in float_weights(node).into_iter().enumerate() {
+                let weight = quantize_weight(node, &weight, quantized, &wanted)?;
+                weights.insert((NodeId(at), index), weight);
+            }
         }
     }
     Ok(ReferenceModel {
@@ -217,13 +217,21 @@ fn follow_inputs(prepared: &Prepared, qparams: &mut BTreeMap<(ValueId, DType), Q
     }
 }
 
-/// The weight of a node with output channels first, where it has one.
-pub(crate) fn float_weight(node: &Node) -> Option<Cow<'_, Tensor>> {
+/// The weights of a node, output channels first; of a recurrent layer, `weight_ih` and `weight_hh` for
+/// each layer and direction.
+pub(crate) fn float_weights(node: &Node) -> Vec<Cow<'_, Tensor>> {
     match &node.op {
-        Op::Conv(conv) => Some(Cow::Borrowed(&conv.weight)),
-        Op::ConvTranspose(conv) => Some(Cow::Owned(conv.by_output())),
-        Op::Linear(linear) => Some(Cow::Borrowed(&linear.weight)),
-        _ => None,
+        Op::Conv(conv) => vec![Cow::Borrowed(&conv.weight)],
+        Op::ConvTranspose(conv) => vec![Cow::Owned(conv.by_output())],
+        Op::Linear(linear) => vec![Cow::Borrowed(&linear.weight)],
+        Op::Recurrent(recurrent) => {
+            let weights = recurrent.gates.iter();
+            weights
+                .flat_map(|gates| [&gates.weight_ih, &gates.weight_hh])
+                .map(Cow::Borrowed)
+                .collect()
+        }
+        _ => Vec::new(),
     }
 }
 
@@ -359,8 +367,8 @@ impl ReferenceModel {
         self.qparams.get(&(value, dtype)).copied()
     }
 
-    /// The quantized weight of the node at a position.
+    /// The quantized weight of the node at a position; of a recurrent layer, the first.
     pub fn weight(&self, node: usize) -> Option<&QuantizedWeight> {
-        self.weights.get(&NodeId(node))
+        self.weights.get(&(NodeId(node), 0))
     }
 }

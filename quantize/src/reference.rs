@@ -35,7 +35,7 @@ impl ReferenceModel {
         let weights = self
             .weights
             .iter()
-            .map(|(node, weight)| (*node, weight.dequantize()))
+            .map(|(key, weight)| (*key, weight.dequantize()))
             .collect();
         let mut round = Round {
             model: self,
@@ -47,7 +47,7 @@ impl ReferenceModel {
 
 struct Round<'m> {
     model: &'m ReferenceModel,
-    weights: BTreeMap<NodeId, Tensor>,
+    weights: BTreeMap<(NodeId, usize), Tensor>,
 }
 
 impl Visitor for Round<'_> {
@@ -58,7 +58,7 @@ impl Visitor for Round<'_> {
             .graph
             .nodes
             .iter()
-            .position(|node| node.output == id)
+            .position(|node| node.outputs().any(|output| output == id))
         else {
             return;
         };
@@ -72,8 +72,8 @@ impl Visitor for Round<'_> {
         }
     }
 
-    fn weight(&self, node: NodeId) -> Option<&Tensor> {
-        self.weights.get(&node)
+    fn weight(&self, node: NodeId, at: usize) -> Option<&Tensor> {
+        self.weights.get(&(node, at))
     }
 
     fn input(&self, node: NodeId, at: usize, tensor: &Tensor) -> Option<Tensor> {

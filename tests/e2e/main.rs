@@ -17,4 +17,5 @@ mod digits_plan;
 mod digits_torch;
 mod elementwise;
 mod flow;
+mod recurrent;
 mod spatial;

@@ -1,8 +1,8 @@
 //! The same values as torch 2.8.0, to the bit, on every instruction set that this machine has and
 //! however the work is cut.
 //!
-//! One exception: `linear_dynamic_fp16` is compared within a tolerance where FBGEMM adds partial
-//! sums; see its module.
+//! Exceptions: `linear_dynamic_fp16` is compared within a tolerance where FBGEMM adds partial sums, and
+//! recurrent layers are, because of their `tanh`s; see their modules.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -23,5 +23,6 @@ mod mul;
 mod node;
 mod observers;
 mod pool;
+mod recurrent;
 mod unary;
 mod volume;

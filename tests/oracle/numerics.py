@@ -842,6 +842,149 @@ def scalar(dtype, cases):
         fam.check(y, want)
         fam.add(dict(x=q, y=y), kind=kind, relu=relu, other=other, x_scale=s, x_zero_point=z,
                 y_scale=so, y_zero_point=zo)
+# ---------------------------------------------------------------- recurrent layers
+
+GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
+
+
+def cell_step(kind, i, u, h, c):
+    """One step of `RNN.cpp`: gates of the input and of the hidden state to the next states."""
+    if kind == "lstm":
+        g = (u + i).chunk(4, 1)
+        c = torch.sigmoid(g[1]) * c + torch.sigmoid(g[0]) * torch.tanh(g[2])
+        return torch.sigmoid(g[3]) * torch.tanh(c), c
+    if kind == "gru":
+        i, u = i.chunk(3, 1), u.chunk(3, 1)
+        new = torch.tanh(i[2] + u[2] * torch.sigmoid(u[0] + i[0]))
+        return (h - new) * torch.sigmoid(u[1] + i[1]) + new, c
+    return (torch.tanh if kind == "rnn_tanh" else torch.relu)(u + i), c
+
+
+def recurrent_by_steps(kind, x, linears, h0, c0, layers, directions):
+    """Rebuilt from linear layers, time first. Also gives how near a hidden value came to the middle between
+    two steps when it was quantized, in steps: a difference in the last bit of `tanh` can decide it."""
+    near = 1.0
+    last_h, last_c = [], []
+    for layer in range(layers):
+        outs = []
+        for d in range(directions):
+            of_input, of_hidden = linears[layer * directions + d]
+            h, c = h0[layer * directions + d], c0[layer * directions + d]
+            if layer:
+                near = min(near, margin(x.numpy()))
+            gates = of_input(x)
+            ys = [None] * len(x)
+            for t in (range(len(x)) if d == 0 else reversed(range(len(x)))):
+                near = min(near, margin(h.numpy()))
+                h, c = cell_step(kind, gates[t], of_hidden(h), h, c)
+                ys[t] = h
+            outs.append(torch.stack(ys))
+            last_h.append(h)
+            last_c.append(c)
+        x = torch.cat(outs, 2)
+    return x, torch.stack(last_h), torch.stack(last_c), near
+
+
+def margin(x):
+    s, z = choose_qparams(x.min(), x.max(), False)
+    scaled = x.astype(np.float64) / np.float64(f32(s))
+    return float(np.abs(scaled - np.floor(scaled) - 0.5).min())
+
+
+def recurrent(name, cases, half):
+    """LSTM, GRU and cells; engine fbgemm for float16, as qnnpack has no such linear layer."""
+    fam = Family(name, engine="fbgemm" if half else "qnnpack", op=name, reduce_range=False)
+    rng = fam.rng
+    dropped, far = 0, 0.0
+    while len(fam.cases) < cases:
+        i = len(fam.cases)
+        kind = ["lstm", "gru", "lstm", "gru", "rnn_tanh", "rnn_relu"][i % 6]
+        cell = kind.startswith("rnn") or rng.rand() < 0.3
+        layers = 1 if cell else pick(rng, 1, 1, 2)
+        directions = 1 if cell else pick(rng, 1, 2)
+        steps, batch = (1 if cell else int(rng.randint(1, 6))), pick(rng, 1, 1, 2, 3)
+        features, hidden = int(rng.randint(1, 14)), int(rng.randint(1, 12 if i % 4 else 18))
+        batch_first, per_channel = (not cell and rng.rand() < 0.4), rng.rand() < 0.5
+        rows = GATES[kind] * hidden
+        reach = float(np.exp(rng.uniform(-2, 1)))
+        x = (rng.randn(steps, batch, features) * reach).astype(f32)
+        count = layers * directions
+        given = cell or rng.rand() < 0.5
+        state = lambda: (rng.randn(count, batch, hidden) * (0.7 if given else 0)).astype(f32)
+        h0, c0 = state(), state()
+        has_bias = rng.rand() < 0.7
+        ws, scales, zeros, biases, linears, params = [], [], [], [], [], []
+        for index in range(count):
+            pair, packed, bias_pair = [], [], []
+            for which in range(2):
+                k = hidden if which else (features if index < directions else directions * hidden)
+                bias = rng.uniform(-0.5, 0.5, rows).astype(f32) if has_bias else np.zeros(rows, f32)
+                b = torch.from_numpy(bias)
+                if half:
+                    w = rng.uniform(-0.6, 0.6, (rows, k)).astype(f32)
+                    p = OPS.linear_prepack_fp16(torch.from_numpy(w), b)
+                    pair.append(lambda x, p=p: OPS.linear_dynamic_fp16(x, p))
+                else:
+                    w = rng.randint(-128, 128, size=(rows, k)).astype(np.int8)
+                    if per_channel:
+                        s = rng.uniform(5e-4, 6e-3, rows).astype(f32)
+                        z = np.zeros(rows, np.int32)
+                        q = torch._make_per_channel_quantized_tensor(
+                            torch.from_numpy(w), torch.from_numpy(s).double(), torch.from_numpy(z).long(), 0)
+                    else:
+                        s = rng.uniform(5e-4, 6e-3, 1).astype(f32)
+                        z = np.array([rng.randint(-20, 21) if rng.rand() < 0.3 else 0], np.int32)
+                        q = torch._make_per_tensor_quantized_tensor(torch.from_numpy(w), float(s[0]), int(z[0]))
+                    scales.append(s)
+                    zeros.append(z)
+                    p = OPS.linear_prepack(q, b)
+                    pair.append(lambda x, p=p: OPS.linear_dynamic(x, p, False))
+                ws.append(w.reshape(-1))
+                packed.append(p)
+                bias_pair.append(b)
+                if has_bias:
+                    biases.append(bias)
+            linears.append(pair)
+            params.append(OPS.make_quantized_cell_params_fp16(*packed) if half else
+                          OPS.make_quantized_cell_params_dynamic(*packed, *bias_pair, False))
+        tx, th, tc = map(torch.from_numpy, (x, h0, c0))
+        y, h, c, near = recurrent_by_steps(kind, tx, linears, th, tc, layers, directions)
+        if not half and near < 1e-3:
+            dropped += 1
+            continue
+        if cell:
+            hx = [th[0], tc[0]] if kind == "lstm" else th[0]
+            got = getattr(OPS, f"quantized_{kind}_cell_dynamic")(tx[0], hx, *packed, *bias_pair)
+            got = got if kind == "lstm" else (got,)
+            want = (h[0], c[0]) if kind == "lstm" else (h[0],)
+        else:
+            source = tx.transpose(0, 1) if batch_first else tx
+            op = torch.quantized_lstm if kind == "lstm" else torch.quantized_gru
+            tail = dict(dtype=torch.float16 if half else torch.qint8, use_dynamic=True) if kind == "lstm" else {}
+            got = op(source, [th, tc] if kind == "lstm" else th, params, True, layers, 0.0, False,
+                     directions == 2, batch_first, **tail)
+            if batch_first:
+                y = y.transpose(0, 1)
+            want = (y, h, c)[:len(got)]
+        for g, w in zip(got, want):
+            fam.check(g.numpy(), w.numpy())
+            far = max(far, float((g - w).abs().max()))
+        if cell:
+            x = x[0]
+        elif batch_first:
+            x = x.transpose(1, 0, 2)
+        arrays = dict(x=x, w=np.concatenate(ws), out=np.concatenate([g.numpy().reshape(-1) for g in got]))
+        if not half:
+            arrays.update(w_scales=np.concatenate(scales), w_zero_points=np.concatenate(zeros))
+        if has_bias:
+            arrays.update(bias=np.concatenate(biases))
+        if given:
+            arrays.update(h0=h0, c0=c0 if kind == "lstm" else None)
+        fam.add(arrays, kind=kind, cell=cell, layers=layers, directions=directions, hidden=hidden,
+                batch_first=batch_first, per_channel=per_channel)
+    print(f"  {dropped} cases dropped: a hidden value within 0.001 steps of a tie; {far} from the steps at most")
+    # torch's vectors and its last elements have different `tanh`s
+    assert far < 1e-6, far
     return fam
 
 
@@ -930,6 +1073,8 @@ FAMILIES = {
     "choose_qparams": lambda: choose_qparams_family(320),
     "linear_dynamic": lambda: linear_dynamic(240),
     "linear_dynamic_fp16": lambda: linear_dynamic_fp16(220),
+    "recurrent_dynamic": lambda: recurrent("recurrent_dynamic", 160, False),
+    "recurrent_fp16": lambda: recurrent("recurrent_fp16", 60, True),
     "observers": lambda: observers(360),
 }
 
@@ -943,7 +1088,8 @@ def main():
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     for name in args.families or FAMILIES:
-        FAMILIES[name]().write(args.out, exact=not args.report_only)
+        exact = not args.report_only and not name.startswith("recurrent")
+        FAMILIES[name]().write(args.out, exact=exact)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ mod conv;
 mod linear;
 mod norm;
 mod pool;
+mod recurrent;
 mod window;
 
 use qconfig_core::kernel::Activation;
@@ -87,8 +88,8 @@ pub fn check_inputs(graph: &Graph, inputs: &[Tensor]) -> Result<(), InputError> 
 pub(crate) trait Visitor {
     /// Called with each graph input and each node's output; may replace the values.
     fn value(&mut self, id: ValueId, tensor: &mut Tensor);
-    /// The weight to use for a node in place of its own.
-    fn weight(&self, _node: NodeId) -> Option<&Tensor> {
+    /// The weight to use for a node in place of its own; `at` counts the weights of one that has several.
+    fn weight(&self, _node: NodeId, _at: usize) -> Option<&Tensor> {
         None
     }
     /// Replaces an input of a node, for instance by a quantized one.
@@ -123,15 +124,20 @@ pub(crate) fn execute(
             .zip(&replaced)
             .map(|(value, new)| new.as_ref().unwrap_or(&values[value.0]))
             .collect();
-        let mut output = compute(
-            node,
-            &operands,
-            visitor.weight(id),
-            &graph.values[node.output.0].shape,
-        );
-        activate(node.activation, &mut output);
-        visitor.value(node.output, &mut output);
-        values[node.output.0] = output;
+        let shapes: Vec<&[usize]> = node
+            .outputs()
+            .map(|value| graph.values[value.0].shape.as_slice())
+            .collect();
+        let outputs = if let Op::Recurrent(op) = &node.op {
+            recurrent::run(op, |at| visitor.weight(id, at), &operands, &shapes)
+        } else {
+            vec![compute(node, &operands, visitor.weight(id, 0), shapes[0])]
+        };
+        for (value, mut output) in node.outputs().zip(outputs) {
+            activate(node.activation, &mut output);
+            visitor.value(value, &mut output);
+            values[value.0] = output;
+        }
     }
     Ok(values)
 }
@@ -221,6 +227,8 @@ fn compute(node: &Node, inputs: &[&Tensor], weight: Option<&Tensor>, shape: &[us
                 .map(|plane| plane.iter().sum::<f32>() / area as f32);
             filled(shape, means)
         }
+        // several outputs: computed in its own room
+        Op::Recurrent(_) => Tensor::zeros(shape),
         Op::Flatten { .. } | Op::Reshape(_) | Op::Identity => {
             filled(shape, x.data().iter().copied())
         }

@@ -1,13 +1,13 @@
 //! Building a graph node by node.
 
-use qconfig_core::kernel::{Activation, Unary};
+use qconfig_core::kernel::{Activation, RecurrentCell, Unary};
 use qconfig_core::operator::{nn, operator, torch};
 use qconfig_core::{Spelled, Spelling};
 
-use super::shape::output_shape;
+use super::shape::output_shapes;
 use super::{
-    BatchNorm, Conv, ConvTranspose, Graph, GraphError, GraphProblem, Linear, Node, Op, Pool, Value,
-    ValueId,
+    BatchNorm, Conv, ConvTranspose, Graph, GraphError, GraphProblem, Linear, Node, Op, Pool,
+    Recurrent, Value, ValueId,
 };
 use crate::tensor::{Tensor, elements};
 
@@ -45,7 +45,7 @@ impl GraphBuilder {
         Ok(id)
     }
 
-    /// Any node, spelled as given.
+    /// Any node, spelled as given; of a node with several outputs, the first.
     ///
     /// # Errors
     /// [`GraphError`] where operator, parameters and inputs do not fit.
@@ -56,6 +56,22 @@ impl GraphBuilder {
         op: Op,
         inputs: &[ValueId],
     ) -> Result<ValueId, GraphError> {
+        let outputs = self.node_outputs(name, spelling, op, inputs)?;
+        Ok(outputs[0])
+    }
+
+    /// Any node, spelled as given, with all its outputs. The first has the node's name, the others a
+    /// number behind it: `lstm:1`.
+    ///
+    /// # Errors
+    /// [`GraphError`] where operator, parameters and inputs do not fit.
+    pub fn node_outputs(
+        &mut self,
+        name: &str,
+        spelling: &'static Spelling,
+        op: Op,
+        inputs: &[ValueId],
+    ) -> Result<Vec<ValueId>, GraphError> {
         let fail = |problem| GraphError {
             node: name.into(),
             problem,
@@ -68,8 +84,13 @@ impl GraphBuilder {
                 .ok_or_else(|| fail(GraphProblem::UnknownValue(input.0)))?;
             shapes.push(value.shape.as_slice());
         }
-        let shape = output_shape(&op, &shapes).map_err(fail)?;
-        let output = self.define(name, shape)?;
+        let mut shapes = output_shapes(&op, &shapes).map_err(fail)?.into_iter();
+        let output = self.define(name, shapes.next().unwrap_or_default())?;
+        let more: Vec<ValueId> = shapes
+            .enumerate()
+            .map(|(at, shape)| self.define(&format!("{name}:{}", at + 1), shape))
+            .collect::<Result<_, _>>()?;
+        let outputs = [&[output], more.as_slice()].concat();
         self.nodes.push(Node {
             name: name.into(),
             spelling,
@@ -78,8 +99,9 @@ impl GraphBuilder {
             activation: Activation::None,
             inputs: inputs.to_vec(),
             output,
+            more,
         });
-        Ok(output)
+        Ok(outputs)
     }
 
     /// `torch.nn.Conv1d`, `Conv2d` or `Conv3d`, by the rank of the weight.
@@ -268,6 +290,34 @@ impl GraphBuilder {
             Op::Flatten { start: 1 },
             &[input],
         )
+    }
+
+    /// `torch.nn.LSTM` or, over `[B, I]`, `torch.nn.LSTMCell`; `torch.nn.GRU` or `torch.nn.GRUCell`;
+    /// `torch.nn.RNNCell`. `initial` has the states it begins with, or none. Gives the sequence, which a
+    /// cell has not, and the states after the last step.
+    ///
+    /// # Errors
+    /// [`GraphError`].
+    pub fn recurrent(
+        &mut self,
+        name: &str,
+        input: ValueId,
+        initial: &[ValueId],
+        recurrent: Recurrent,
+    ) -> Result<Vec<ValueId>, GraphError> {
+        let rank = self
+            .values
+            .get(input.0)
+            .map_or(0, |value| value.shape.len());
+        let spelling = match (recurrent.cell, rank) {
+            (RecurrentCell::Lstm, 2) => nn::LSTMCell::SPELLING,
+            (RecurrentCell::Lstm, _) => nn::LSTM::SPELLING,
+            (RecurrentCell::Gru, 2) => nn::GRUCell::SPELLING,
+            (RecurrentCell::Gru, _) => nn::GRU::SPELLING,
+            (RecurrentCell::Tanh | RecurrentCell::Relu, _) => nn::RNNCell::SPELLING,
+        };
+        let inputs = [&[input], initial].concat();
+        self.node_outputs(name, spelling, Op::Recurrent(recurrent), &inputs)
     }
 
     /// The graph with these outputs.

@@ -2,6 +2,7 @@
 
 mod builder;
 mod op;
+mod recurrent;
 mod shape;
 
 use qconfig_core::Spelling;
@@ -9,6 +10,7 @@ use qconfig_core::kernel::Activation;
 
 pub use self::builder::GraphBuilder;
 pub use self::op::{BatchNorm, Conv, ConvTranspose, Linear, Op, Pool};
+pub use self::recurrent::{Gates, Recurrent};
 
 /// A value: a graph input or the output of a node.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -44,6 +46,15 @@ pub struct Node {
     pub inputs: Vec<ValueId>,
     /// The value that goes out.
     pub output: ValueId,
+    /// The values that go out beside it: the last states of a recurrent layer.
+    pub more: Vec<ValueId>,
+}
+
+impl Node {
+    /// All values that go out.
+    pub fn outputs(&self) -> impl Iterator<Item = ValueId> {
+        [self.output].into_iter().chain(self.more.iter().copied())
+    }
 }
 
 /// A float model.
@@ -128,6 +139,13 @@ impl Graph {
                 linear.weight.data().len() + linear.bias.as_ref().map_or(0, Vec::len)
             }
             Op::BatchNorm(bn) => 4 * bn.weight.len(),
+            Op::Recurrent(recurrent) => {
+                let weights = |gates: &Gates| {
+                    let biases = gates.bias.iter().flatten().map(Vec::len).sum::<usize>();
+                    gates.weight_ih.data().len() + gates.weight_hh.data().len() + biases
+                };
+                recurrent.gates.iter().map(weights).sum()
+            }
             _ => 0,
         };
         4 * self.nodes.iter().map(|node| count(&node.op)).sum::<usize>()

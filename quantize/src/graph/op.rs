@@ -2,6 +2,7 @@
 
 use qconfig_core::kernel::{Activation, Unary};
 
+use super::Recurrent;
 use crate::tensor::Tensor;
 
 /// A convolution over one to three spatial dimensions.
@@ -273,6 +274,8 @@ pub enum Op {
     Reshape(Vec<usize>),
     /// The identity: dropout at inference, `contiguous`, `detach`.
     Identity,
+    /// A recurrent layer or cell; its inputs are the sequence and perhaps the initial states.
+    Recurrent(Recurrent),
 }
 
 impl Op {

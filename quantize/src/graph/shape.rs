@@ -2,13 +2,22 @@
 
 mod binary;
 mod conv_transpose;
+mod recurrent;
 mod unary;
 
 use super::{GraphProblem, Op};
 use crate::tensor::elements;
 
-/// The output shape, or what does not fit.
-pub(super) fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, GraphProblem> {
+/// The shapes of all values that go out, or what does not fit.
+pub(super) fn output_shapes(op: &Op, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>, GraphProblem> {
+    match op {
+        Op::Recurrent(layer) => recurrent::outputs(layer, inputs),
+        _ => Ok(vec![output_shape(op, inputs)?]),
+    }
+}
+
+/// The output shape of an operator with one output, or what does not fit.
+fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, GraphProblem> {
     let expected = if matches!(op, Op::Add | Op::Mul) {
         2
     } else {
@@ -93,6 +102,8 @@ pub(super) fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, G
             }
             Ok(shape)
         }
+        // it has several
+        Op::Recurrent(_) => Err(misfit("a recurrent layer has several outputs")),
         Op::Relu | Op::Identity => Ok(shape),
         Op::Unary(function) => unary::checked(*function).map(|()| shape),
         Op::Clamp { low, high } if low <= high => Ok(shape),

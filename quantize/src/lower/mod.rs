@@ -3,6 +3,7 @@
 mod form;
 mod op;
 mod read;
+mod recurrent;
 mod weight;
 
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use qconfig_runtime::{BuildError, Plan, PlanBuilder, StepInfo, TensorId};
 
 use self::form::{Layout, Stored, is_flat};
 use self::weight::Packed;
-use crate::convert::{ReferenceModel, float_weight};
+use crate::convert::{ReferenceModel, float_weights};
 use crate::graph::{Node, NodeId, Op, ValueId};
 use crate::prepare::{Decision, FloatReason, Quantized};
 
@@ -162,9 +163,13 @@ impl Lowering<'_> {
         if matches!(node.op, Op::Flatten { .. } | Op::Reshape(_) | Op::Identity) {
             return self.reshape(node, quantized);
         }
+        if let Op::Recurrent(op) = &node.op {
+            return self.recurrent(at, node, op, quantized, kernel);
+        }
         let layout = op::layout(&node.op);
         let (inputs, flat) = self.operands(node, quantized, layout)?;
-        let weight = match (self.model.weights.get(&at), float_weight(node)) {
+        let float = float_weights(node).into_iter().next();
+        let weight = match (self.model.weights.get(&(at, 0)), float) {
             (Some(weight), _) => Some(Packed::of(weight, &node.op, flat.as_deref())),
             (None, Some(weight)) => Some(Packed::of_float(&weight, &node.op, flat.as_deref())),
             (None, None) => None,

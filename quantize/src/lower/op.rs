@@ -32,7 +32,7 @@ pub(super) fn parameters(op: &Op) -> Vec<WeightSpec<'_>> {
 /// The order of elements in which a node reads and writes values with spatial dimensions.
 pub(super) fn layout(op: &Op) -> Layout {
     match op {
-        Op::Linear(_) => Layout::Logical,
+        Op::Linear(_) | Op::Recurrent(_) => Layout::Logical,
         _ => Layout::ChannelsLast,
     }
 }
@@ -102,6 +102,12 @@ pub(super) fn node_op(op: &Op) -> NodeOp {
         },
         Op::GlobalAvgPool => NodeOp::GlobalAvgPool,
         Op::Flatten { .. } | Op::Reshape(_) | Op::Identity => NodeOp::Reshape,
+        Op::Recurrent(recurrent) => NodeOp::Recurrent {
+            cell: recurrent.cell,
+            layers: recurrent.layers(),
+            bidirectional: recurrent.bidirectional,
+            batch_first: recurrent.batch_first,
+        },
         // no backend binds a kernel to a lone batch normalization yet, so it is never lowered
         Op::Relu | Op::Clamp { .. } | Op::BatchNorm(_) => NodeOp::Clamp,
     }
