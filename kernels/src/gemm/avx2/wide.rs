@@ -311,50 +311,64 @@ unsafe fn requantize<const MR: usize, const NV: usize>(
     pitch: usize,
     count: usize,
 ) {
-    let rounded = |row: usize, v: usize| {
-        let (acc, scale) = (acc[row][v], _mm256_castsi256_ps(scale[v]));
-        narrow.round(_mm256_mul_ps(_mm256_cvtepi32_ps(acc), scale))
-    };
-    for row in (0..MR).step_by(2) {
-        let other = (row + 1).min(MR - 1);
-        let last = NV - 1;
+    let pair = |row: usize| {
+        let rounded = |row: usize, v: usize| {
+            let (acc, scale) = (acc[row][v], _mm256_castsi256_ps(scale[v]));
+            narrow.round(_mm256_mul_ps(_mm256_cvtepi32_ps(acc), scale))
+        };
+        let (other, last) = ((row + 1).min(MR - 1), NV - 1);
         let bytes = narrow.bytes([
             rounded(row, 0),
             rounded(row, last),
             rounded(other, 0),
             rounded(other, last),
         ]);
-        let (first, second) = (
+        [
             _mm256_castsi256_si128(bytes),
             _mm256_extracti128_si256::<1>(bytes),
-        );
-        // SAFETY: the caller's promise.
-        unsafe {
-            put(first, out.add(row * pitch), count);
-            if row + 1 < MR {
-                put(second, out.add(other * pitch), count);
+        ]
+    };
+    if count == NV * LANES {
+        for row in (0..MR).step_by(2) {
+            for (next, bytes) in pair(row).into_iter().enumerate() {
+                if row + next < MR {
+                    // SAFETY: the caller's promise.
+                    unsafe { put::<NV>(bytes, out.add((row + next) * pitch)) };
+                }
+            }
+        }
+    } else {
+        // copied when no register is needed any more: a copy of any length is a call
+        let mut all = [[0u8; 16]; TALLEST + 1];
+        for row in (0..MR).step_by(2) {
+            for (next, bytes) in pair(row).into_iter().enumerate() {
+                // SAFETY: the row has 16 bytes.
+                unsafe { put::<2>(bytes, all[row + next].as_mut_ptr()) };
+            }
+        }
+        for (row, bytes) in all.iter().enumerate().take(MR) {
+            // SAFETY: the caller's promise.
+            unsafe {
+                out.add(row * pitch)
+                    .copy_from_nonoverlapping(bytes.as_ptr(), count);
             }
         }
     }
 }
 
-/// Writes the first `count` bytes of 16.
+/// Writes the first `8 * NV` bytes.
 ///
 /// # Safety
-/// `to` must be writable for `count` bytes, at most 16.
+/// `to` must be writable for as many.
 #[target_feature(enable = "avx2")]
 #[inline]
-pub(super) unsafe fn put(bytes: __m128i, to: *mut u8, count: usize) {
+pub(super) unsafe fn put<const NV: usize>(bytes: __m128i, to: *mut u8) {
     // SAFETY: the caller's promise.
     unsafe {
-        match count {
-            16 => _mm_storeu_si128(to.cast(), bytes),
-            8 => _mm_storel_epi64(to.cast(), bytes),
-            _ => {
-                let mut all = [0u8; 16];
-                _mm_storeu_si128(all.as_mut_ptr().cast(), bytes);
-                to.copy_from_nonoverlapping(all.as_ptr(), count);
-            }
+        if NV == 1 {
+            _mm_storel_epi64(to.cast(), bytes);
+        } else {
+            _mm_storeu_si128(to.cast(), bytes);
         }
     }
 }

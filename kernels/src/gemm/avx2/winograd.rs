@@ -108,7 +108,12 @@ pub(in crate::gemm) unsafe fn run<R: Rows>(
                     // SAFETY: `block` holds tiles of the part, whose outputs lie in `output`.
                     unsafe {
                         slice.products(first, last - first, products);
-                        slice.finish(job, &block[first..last], products, output);
+                        let tiles = &block[first..last];
+                        if slice.count == SLICE {
+                            slice.finish::<R, true>(job, tiles, products, output);
+                        } else {
+                            slice.finish::<R, false>(job, tiles, products, output);
+                        }
                     }
                     first = last;
                 }
@@ -306,9 +311,10 @@ impl Slice<'_> {
     /// `A'^T p A'` of each tile, brought back to the true sums and requantized to the outputs.
     ///
     /// # Safety
-    /// `products` must hold the tiles' products, `output` the job's part.
+    /// `products` must hold the tiles' products, `output` the job's part; `WHOLE` says whether all 16 columns
+    /// exist.
     #[target_feature(enable = "avx2")]
-    unsafe fn finish<R>(
+    unsafe fn finish<R, const WHOLE: bool>(
         &self,
         job: &Job<'_, R>,
         tiles: &[[usize; 3]],
@@ -354,8 +360,15 @@ impl Slice<'_> {
                         if x + next < width {
                             let row = geometry.tile_row(*tile, [y, x + next]);
                             let to = &mut output[job.output(row, 0, self.column)..][..self.count];
-                            // SAFETY: the slice has `count` bytes.
-                            unsafe { put(bytes, to.as_mut_ptr(), self.count) };
+                            if WHOLE {
+                                // SAFETY: the slice has `count` bytes: 16.
+                                unsafe { put::<2>(bytes, to.as_mut_ptr()) };
+                            } else {
+                                let mut all = [0; SLICE];
+                                // SAFETY: the array has 16 bytes.
+                                unsafe { put::<2>(bytes, all.as_mut_ptr()) };
+                                to.copy_from_slice(&all[..self.count]);
+                            }
                         }
                     }
                 }
