@@ -1,13 +1,16 @@
 //! The `qconfig` command.
 
+mod profile;
 mod show;
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use qconfig::BackendConfig;
 use qconfig::backends;
+use qconfig::runtime::MAX_THREADS;
 
 /// Quantized backends, described once and checked by the compiler.
 #[derive(Parser)]
@@ -20,7 +23,8 @@ struct Cli {
 const EXAMPLES: &str = "Examples:
   qconfig list
   qconfig show qnnpack
-  qconfig show qnnpack --format json > qnnpack.json";
+  qconfig show qnnpack --format json > qnnpack.json
+  qconfig profile model.plan --threads 2";
 
 #[derive(Subcommand)]
 enum Command {
@@ -33,6 +37,20 @@ enum Command {
         /// How to show it; json has the shape of PyTorch's `BackendConfig.to_dict()`.
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,
+    },
+    /// Runs a saved plan and shows where the time goes, step by step.
+    Profile {
+        /// The plan, as `Plan::to_bytes` gives it.
+        plan: PathBuf,
+        /// Runs; each time is the median over them.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+        runs: u32,
+        /// Threads that compute.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS as i64))]
+        threads: u16,
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -78,6 +96,20 @@ fn run(command: &Command) -> anyhow::Result<()> {
                     serde_json::to_writer_pretty(&mut out, backend)?;
                     writeln!(out)?;
                 }
+            }
+        }
+        Command::Profile {
+            plan,
+            runs,
+            threads,
+            json,
+        } => {
+            let profiled = profile::profile(plan, *runs as usize, usize::from(*threads))?;
+            if *json {
+                serde_json::to_writer_pretty(&mut out, &profiled.json())?;
+                writeln!(out)?;
+            } else {
+                writeln!(out, "{}", profiled.table())?;
             }
         }
     }

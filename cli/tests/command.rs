@@ -62,6 +62,74 @@ fn an_unknown_backend_is_named_with_those_there_are() {
     );
 }
 
+/// The digits example's plan.
+const PLAN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/data/digits.plan");
+
+#[test]
+fn profile_shows_where_the_time_goes() {
+    let (success, out, err) = qconfig(&["profile", PLAN, "--runs", "3", "--threads", "2"]);
+    assert!(success, "{err}");
+    assert!(
+        out.contains("medians of 3 runs") && out.contains("2 threads"),
+        "{out}"
+    );
+    for kernel in ["q8_conv", "q8_max_pool", "q8_linear", "quantize"] {
+        assert!(out.contains(kernel), "{kernel}: {out}");
+    }
+    assert!(
+        out.lines()
+            .any(|line| line.contains("total") && line.contains("100.0 %")),
+        "{out}"
+    );
+}
+
+#[test]
+fn profile_as_json_counts_operations() {
+    let (success, out, err) = qconfig(&["profile", PLAN, "--runs", "3", "--json"]);
+    assert!(success, "{err}");
+    let found: Value = serde_json::from_str(&out).unwrap();
+    let steps = found["steps"].as_array().unwrap();
+    let shares: f64 = steps
+        .iter()
+        .map(|step| step["share"].as_f64().unwrap())
+        .sum();
+    assert!((shares - 1.0).abs() < 1e-6, "{shares}");
+    for step in steps {
+        let dims = |key: &str| -> Vec<u64> {
+            let dims = step[key].as_array().unwrap().iter();
+            dims.map(|dim| dim.as_u64().unwrap()).collect()
+        };
+        let (input, output) = (dims("input"), dims("output"));
+        let channels = input.last().unwrap();
+        let expected = match step["kernel"].as_str().unwrap() {
+            // 3x3 windows
+            "q8_conv" => 9 * channels * output.iter().product::<u64>(),
+            "q8_linear" => channels * output.iter().product::<u64>(),
+            _ => 0,
+        };
+        assert_eq!(step["multiply_adds"], expected, "{step}");
+        assert_eq!(
+            step["operations_per_second"].is_null(),
+            expected == 0,
+            "{step}"
+        );
+    }
+}
+
+#[test]
+fn profile_says_what_is_wrong_with_a_plan() {
+    let (success, out, err) = qconfig(&["profile", "no/such.plan"]);
+    assert!(!success && out.is_empty());
+    assert!(
+        err.starts_with("error: no/such.plan: the file could not be read"),
+        "{err}"
+    );
+    let (success, _, err) = qconfig(&["profile", file!()]);
+    assert!(!success && err.starts_with("error: "), "{err}");
+    let (success, _, err) = qconfig(&["profile", PLAN, "--threads", "0"]);
+    assert!(!success && err.contains("--threads"), "{err}");
+}
+
 #[test]
 fn help_shows_examples() {
     let (success, out, _) = qconfig(&["--help"]);

@@ -7,8 +7,8 @@ use criterion::{Criterion, Throughput};
 use qconfig_core::kernel::{
     Activation, Call, NodeOp, NodeSpec, QParams, TensorSpec, WeightData, WeightSpec,
 };
-use qconfig_core::{DType, Isa, IsaLevel, KernelFamily};
-use qconfig_kernels::Q8Linear;
+use qconfig_core::{DType, Isa, KernelFamily};
+use qconfig_kernels::{Q8Linear, peak};
 
 /// `M x N x K`.
 const SHAPES: [[usize; 3]; 4] = [
@@ -17,90 +17,6 @@ const SHAPES: [[usize; 3]; 4] = [
     [3136, 64, 64],
     [1, 1000, 1280],
 ];
-
-/// Multiply-adds of one call of [`peak`]'s loop.
-const PEAK_STEPS: usize = 100_000;
-
-/// Operations a second (two for each multiply-add) of the instruction the kernels are made of, from
-/// registers alone.
-#[cfg(target_arch = "x86_64")]
-fn peak(isa: Isa) -> f64 {
-    let best = (0..3).map(|_| {
-        let start = Instant::now();
-        let steps = match isa.level() {
-            // SAFETY: `isa` proves the features.
-            IsaLevel::Avx2 => unsafe { x86::vpmaddwd(PEAK_STEPS) },
-            // SAFETY: `isa` proves the features.
-            IsaLevel::Avx512Vnni => unsafe { x86::vpdpbusd(PEAK_STEPS) },
-            _ => 0,
-        };
-        2.0 * steps as f64 / start.elapsed().as_secs_f64()
-    });
-    best.fold(0.0, f64::max)
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn peak(_: Isa) -> f64 {
-    0.0
-}
-
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use std::arch::asm;
-
-    /// # Safety
-    /// The CPU must have AVX2.
-    #[target_feature(enable = "avx2")]
-    pub(super) unsafe fn vpmaddwd(steps: usize) -> usize {
-        // SAFETY: registers only.
-        unsafe {
-            asm!(
-                "2:",
-                "vpmaddwd {a}, {z}, {z}", "vpmaddwd {b}, {z}, {z}",
-                "vpmaddwd {c}, {z}, {z}", "vpmaddwd {d}, {z}, {z}",
-                "vpmaddwd {e}, {z}, {z}", "vpmaddwd {f}, {z}, {z}",
-                "vpmaddwd {g}, {z}, {z}", "vpmaddwd {h}, {z}, {z}",
-                "dec {n}",
-                "jnz 2b",
-                n = inout(reg) steps => _,
-                z = in(ymm_reg) std::arch::x86_64::_mm256_setzero_si256(),
-                a = out(ymm_reg) _, b = out(ymm_reg) _, c = out(ymm_reg) _, d = out(ymm_reg) _,
-                e = out(ymm_reg) _, f = out(ymm_reg) _, g = out(ymm_reg) _, h = out(ymm_reg) _,
-                options(nomem, nostack),
-            );
-        }
-        steps * 8 * 16
-    }
-
-    /// # Safety
-    /// The CPU must have AVX-512 F and VNNI.
-    #[target_feature(enable = "avx512f,avx512vnni")]
-    pub(super) unsafe fn vpdpbusd(steps: usize) -> usize {
-        let zero = std::arch::x86_64::_mm512_setzero_si512();
-        // SAFETY: registers only.
-        unsafe {
-            asm!(
-                "2:",
-                "vpdpbusd {a}, {z}, {z}", "vpdpbusd {b}, {z}, {z}",
-                "vpdpbusd {c}, {z}, {z}", "vpdpbusd {d}, {z}, {z}",
-                "vpdpbusd {e}, {z}, {z}", "vpdpbusd {f}, {z}, {z}",
-                "vpdpbusd {g}, {z}, {z}", "vpdpbusd {h}, {z}, {z}",
-                "vpdpbusd {i}, {z}, {z}", "vpdpbusd {j}, {z}, {z}",
-                "dec {n}",
-                "jnz 2b",
-                n = inout(reg) steps => _,
-                z = in(zmm_reg) zero,
-                a = inout(zmm_reg) zero => _, b = inout(zmm_reg) zero => _,
-                c = inout(zmm_reg) zero => _, d = inout(zmm_reg) zero => _,
-                e = inout(zmm_reg) zero => _, f = inout(zmm_reg) zero => _,
-                g = inout(zmm_reg) zero => _, h = inout(zmm_reg) zero => _,
-                i = inout(zmm_reg) zero => _, j = inout(zmm_reg) zero => _,
-                options(nomem, nostack),
-            );
-        }
-        steps * 10 * 64
-    }
-}
 
 fn linear(criterion: &mut Criterion) {
     let isa = Isa::detect();
@@ -167,7 +83,7 @@ fn linear(criterion: &mut Criterion) {
         let parts = (operations / 40_000_000).clamp(1, split.units);
         let (mut rates, mut peaks) = (Vec::new(), Vec::new());
         for round in 0..200 {
-            peaks.push(peak(isa) / 1e9);
+            peaks.push(peak(isa).unwrap_or_default() / 1e9);
             let part = round % parts;
             let units = split.units * part / parts..split.units * (part + 1) / parts;
             let bytes = split.bytes(&units);

@@ -18,6 +18,7 @@ mod mul;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod output;
+mod peak;
 mod pool;
 mod q8_conv;
 mod q8_conv_transpose;
@@ -43,6 +44,9 @@ pub use f16_linear_dynamic::F16LinearDynamic;
 pub use glue::{GLUE, glue};
 pub use layout::{ToChannelsFirst, ToChannelsLast};
 pub use mul::Q8Mul;
+pub use peak::multiply_adds;
+#[cfg(feature = "std")]
+pub use peak::peak;
 pub use pool::{Q8AvgPool, Q8GlobalAvgPool, Q8MaxPool};
 pub use q8_conv::Q8Conv;
 pub use q8_conv_transpose::Q8ConvTranspose;

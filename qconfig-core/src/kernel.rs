@@ -332,6 +332,32 @@ impl<'a> NodeSpec<'a> {
             reduce_range: false,
         }
     }
+
+    /// Multiply-adds of the node, for a rate in operations; 0 for operators that are not made of products
+    /// with a weight, or whose numbers overflow.
+    pub fn multiply_adds(&self) -> u64 {
+        let products = match self.op {
+            NodeOp::Linear | NodeOp::Conv { .. } | NodeOp::Conv3d { .. } => self.products(),
+            NodeOp::ConvTranspose { groups, .. } => self.transposed_products(groups),
+            _ => None,
+        };
+        products.unwrap_or(0)
+    }
+
+    /// Each output value sums as many products as its channel of the weight has values.
+    fn products(&self) -> Option<u64> {
+        let (_, each) = self.weight?.shape.split_first()?;
+        let each = each.iter().try_fold(1usize, |n, d| n.checked_mul(*d))?;
+        u64::try_from(self.output.elements()?.checked_mul(each)?).ok()
+    }
+
+    /// Each input value meets its channel's share of the weight.
+    fn transposed_products(&self, groups: usize) -> Option<u64> {
+        let shape = self.weight?.shape;
+        let all = shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d))?;
+        let each = all.checked_div(shape.last()?.checked_mul(groups)?)?;
+        u64::try_from(self.inputs.first()?.elements()?.checked_mul(each)?).ok()
+    }
 }
 
 /// Bytes a packed node takes.

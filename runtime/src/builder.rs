@@ -275,6 +275,7 @@ impl PlanBuilder {
             kernel: info.kernel,
             blob: 0..0,
             scratch: sizes.scratch,
+            multiply_adds: node.multiply_adds(),
             inputs: info.inputs.to_vec(),
             output: info.output,
             split: Split {

@@ -20,7 +20,7 @@
 //!   or a part of), `u64` offset in the arena;
 //! - input, output: tensor;
 //! - step: name, pattern, dtype config, kernel's name, `u64` offset and `u64` length in the packed
-//!   weights, `u64` scratch bytes, `u32` count and tensors that it reads, tensor that it writes.
+//!   weights, `u64` scratch bytes, `u64` multiply-adds, `u32` count and tensors that it reads, tensor that it writes.
 
 use alloc::borrow::Cow;
 use alloc::string::{String, ToString};
@@ -37,7 +37,7 @@ use crate::place::Place;
 use crate::plan::{Blobs, Plan, Step, Tensor, TensorId};
 
 /// The version of saved plans that this crate writes, and the only one it reads.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 const MAGIC: [u8; 8] = *b"QCFGPLAN";
 const HEADER: usize = 64;
@@ -214,6 +214,7 @@ impl<'a> Plan<'a> {
             put_u64(out, start);
             put_u64(out, end - start);
             put_u64(out, step.scratch);
+            out.extend_from_slice(&step.multiply_adds.to_le_bytes());
             put_ids(out, &step.inputs);
             put_id(out, step.output);
         }
@@ -482,6 +483,7 @@ fn read_steps<'a>(
         };
         blob_end = end;
         let scratch = reader.usize(place, "scratch")?;
+        let multiply_adds = reader.u64(place, "multiply-adds")?;
         let inputs = read_ids(reader, place, "number of inputs", |_| place())?;
         steps.push(Step {
             name: Cow::Borrowed(name),
@@ -490,6 +492,7 @@ fn read_steps<'a>(
             kernel,
             blob: start..end,
             scratch,
+            multiply_adds,
             inputs,
             output: TensorId(reader.u32(place, "output")?),
             split: Split {

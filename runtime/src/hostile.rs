@@ -126,6 +126,7 @@ fn what_is_written_is_read() {
             (b.inputs(), b.output(), b.split())
         );
         assert_eq!(again.blob(a), plan.blob(b));
+        assert_eq!(a.multiply_adds(), b.multiply_adds());
     }
     for (a, b) in again.tensors().iter().zip(plan.tensors()) {
         assert_eq!(
@@ -232,7 +233,7 @@ fn errors_before_the_tables() {
     *newer.get_mut(8).expect("inside") = 9;
     let error = read(&newer).expect_err("newer").to_string();
     let text =
-        "the plan has version 9, this program reads 1; make the plan again with this version";
+        "the plan has version 9, this program reads 2; make the plan again with this version";
     assert_eq!(error, text);
     let error = read(bytes.get(..100).expect("longer"))
         .expect_err("short")

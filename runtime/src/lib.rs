@@ -51,7 +51,7 @@ pub use plan::{MAX_INPUTS, Plan, Step, Tensor, TensorId};
 #[cfg(feature = "std")]
 pub use pool::{Pool, WorkerPanicked};
 #[cfg(feature = "std")]
-pub use profile::Profile;
+pub use profile::{Profile, StepProfile};
 pub use session::{
     BufferError, MAX_THREADS, PlanRef, RunError, Session, SessionError, SessionOptions,
 };

@@ -61,6 +61,7 @@ pub struct Step<'a> {
     pub(crate) kernel: &'static Kernel,
     pub(crate) blob: Range<usize>,
     pub(crate) scratch: usize,
+    pub(crate) multiply_adds: u64,
     pub(crate) inputs: Vec<TensorId>,
     pub(crate) output: TensorId,
     pub(crate) split: Split,
@@ -267,6 +268,12 @@ impl Step<'_> {
         self.scratch
     }
 
+    /// Multiply-adds that it takes; 0 where the operator is not made of them. A saved plan says it itself:
+    /// a number to show, nothing to rely on.
+    pub fn multiply_adds(&self) -> u64 {
+        self.multiply_adds
+    }
+
     /// What it reads.
     pub fn inputs(&self) -> &[TensorId] {
         &self.inputs
@@ -290,6 +297,7 @@ impl Step<'_> {
             kernel: self.kernel,
             blob: self.blob,
             scratch: self.scratch,
+            multiply_adds: self.multiply_adds,
             inputs: self.inputs,
             output: self.output,
             split: self.split,

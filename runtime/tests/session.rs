@@ -356,7 +356,18 @@ fn a_kernel_that_panics_on_a_worker_is_an_error() {
 #[test]
 fn a_profile_has_a_time_for_each_step() {
     let mut session = Session::new(one_step(), SCALAR).expect("a session");
-    let profile = session.run_profiled().expect("a run");
-    assert_eq!(profile.steps().len(), 1);
-    assert_eq!(profile.total(), profile.steps()[0]);
+    for (runs, expected) in [(0, 1), (1, 1), (5, 5)] {
+        let profile = session.profile(runs).expect("runs");
+        assert_eq!(profile.runs(), expected);
+        assert_eq!(profile.steps().len(), 1);
+        let step = &profile.steps()[0];
+        let plan = session.plan();
+        assert_eq!(step.name, plan.steps()[0].name());
+        assert_eq!(step.kernel, plan.steps()[0].kernel().name);
+        assert_eq!(step.output, plan.tensors()[1].shape());
+        assert_eq!(profile.total(), step.time);
+        // the toy kernels multiply nothing
+        assert_eq!(step.operations_per_second(), None);
+        assert_eq!(profile.operations_per_second(), None);
+    }
 }
