@@ -50,9 +50,10 @@ crate::backend_config! {
     group share_qparams: default {
         kernel for relu | relu6 | hardtanh | clamp => crate::kernels::Q8Clamp;
         kernel for floordiv => crate::kernels::Q8Lut;
-        kernel for max_pool1d | max_pool2d => crate::kernels::Q8MaxPool;
-        kernel for avg_pool1d | avg_pool2d => crate::kernels::Q8AvgPool;
-        kernel for adaptive_avg_pool1d | adaptive_avg_pool2d | mean => crate::kernels::Q8GlobalAvgPool;
+        kernel for max_pool1d | max_pool2d | max_pool3d => crate::kernels::Q8MaxPool;
+        kernel for avg_pool1d | avg_pool2d | avg_pool3d => crate::kernels::Q8AvgPool;
+        kernel for adaptive_avg_pool1d | adaptive_avg_pool2d | adaptive_avg_pool3d => crate::kernels::Q8AdaptiveAvgPool;
+        kernel for mean => crate::kernels::Q8Mean;
         kernel for flatten | reshape | view | squeeze | unsqueeze | identity | contiguous | detach => crate::kernels::Reshape;
         kernel none;
     }

@@ -182,6 +182,23 @@ pub fn differences(got: &[u8], expected: &[u8]) -> Vec<String> {
         .collect()
 }
 
+/// Where bytes are more than so many steps apart.
+pub fn steps(got: &[u8], expected: &[u8], most: u8) -> Vec<String> {
+    let near: Vec<u8> = expected
+        .iter()
+        .zip(got)
+        .map(|(want, got)| {
+            if want.abs_diff(*got) <= most {
+                *got
+            } else {
+                *want
+            }
+        })
+        .chain(expected.iter().skip(got.len()).copied())
+        .collect();
+    differences(got, &near)
+}
+
 /// Where two `f32` buffers differ in a bit; `-0.0` and `0.0` count as the same.
 pub fn float_differences(got: &[u8], expected: &[f32]) -> Vec<String> {
     let got = floats(got);

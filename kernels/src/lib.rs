@@ -47,7 +47,7 @@ pub use mul::Q8Mul;
 pub use peak::multiply_adds;
 #[cfg(feature = "std")]
 pub use peak::peak;
-pub use pool::{Q8AvgPool, Q8GlobalAvgPool, Q8MaxPool};
+pub use pool::{Q8AdaptiveAvgPool, Q8AvgPool, Q8GlobalAvgPool, Q8MaxPool, Q8Mean};
 pub use q8_conv::Q8Conv;
 pub use q8_conv_transpose::Q8ConvTranspose;
 pub use q8_linear::Q8Linear;

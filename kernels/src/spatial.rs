@@ -163,13 +163,7 @@ impl Geometry {
     pub(crate) fn cells(&self, at: Pixel) -> Cells {
         let (y, x) = (self.taps(0, at.y), self.taps(1, at.x));
         if y.is_empty() || x.is_empty() {
-            return Cells {
-                start: 0,
-                rows: 0,
-                row_step: 0,
-                columns: 0,
-                column_step: 0,
-            };
+            return Cells::NONE;
         }
         let [step_y, step_x] = self.window.dilation;
         let cell = |axis: usize, index: usize, tap: usize| {
@@ -178,6 +172,8 @@ impl Geometry {
         let row = at.image * self.input[0] + cell(0, at.y, y.start);
         Cells {
             start: (row * self.input[1] + cell(1, at.x, x.start)) * self.channels,
+            planes: 1,
+            plane_step: 0,
             rows: y.len(),
             row_step: step_y.saturating_mul(self.input[1] * self.channels),
             columns: x.len(),
@@ -223,10 +219,12 @@ pub(crate) struct Pixel {
     pub(crate) x: usize,
 }
 
-/// A grid of input cells: byte offsets of their first channels.
+/// A grid of input cells, planes of rows of columns: byte offsets of their first channels.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cells {
     pub(crate) start: usize,
+    pub(crate) planes: usize,
+    pub(crate) plane_step: usize,
     pub(crate) rows: usize,
     pub(crate) row_step: usize,
     pub(crate) columns: usize,
@@ -234,16 +232,29 @@ pub(crate) struct Cells {
 }
 
 impl Cells {
+    /// None.
+    pub(crate) const NONE: Cells = Cells {
+        start: 0,
+        planes: 0,
+        plane_step: 0,
+        rows: 0,
+        row_step: 0,
+        columns: 0,
+        column_step: 0,
+    };
+
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
-        self.rows * self.columns
+        self.planes * self.rows * self.columns
     }
 
     /// The bytes from the first to the end of `channels` channels of the last, where all are inside.
     pub(crate) fn view<'a>(&self, input: &'a [u8], channels: usize) -> Option<&'a [u8]> {
+        let planes = self.planes.checked_sub(1)?.checked_mul(self.plane_step)?;
         let rows = self.rows.checked_sub(1)?.checked_mul(self.row_step)?;
         let columns = self.columns.checked_sub(1)?.checked_mul(self.column_step)?;
-        let len = rows.checked_add(columns)?.checked_add(channels)?;
+        let cells = planes.checked_add(rows)?.checked_add(columns)?;
+        let len = cells.checked_add(channels)?;
         input.get(self.start..self.start.checked_add(len)?)
     }
 }

@@ -228,6 +228,28 @@ pub enum NodeOp {
         /// Replaces the divisor.
         divisor_override: Option<usize>,
     },
+    /// [`NodeOp::MaxPool`] over `[N, D, H, W, C]`.
+    MaxPool3d {
+        /// The window.
+        window: Window3,
+    },
+    /// [`NodeOp::AvgPool`] over `[N, D, H, W, C]`.
+    AvgPool3d {
+        /// The window; dilation 1.
+        window: Window3,
+        /// Whether padded cells count in the divisor.
+        count_include_pad: bool,
+        /// Replaces the divisor.
+        divisor_override: Option<usize>,
+    },
+    /// Mean over shares of the spatial positions, `[N, .., C]` to `[N, .., C]` of any size: along each axis
+    /// output `i` of `n` sees the cells from `floor(i * size / n)` to `ceil((i + 1) * size / n)`.
+    AdaptiveAvgPool,
+    /// Mean over axes, which the output has with size 1 or lacks; the mean of everything may be `[1]`.
+    Mean {
+        /// Bit `i`: axis `i` of the input's storage order is averaged.
+        axes: u32,
+    },
     /// Mean over all spatial positions: `[N, H, W, C]` to `[N, 1, 1, C]`, any number of axes between.
     GlobalAvgPool,
     /// The activation alone, input and output with the same quantization parameters.

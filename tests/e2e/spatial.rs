@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use qconfig_core::Spelled;
-use qconfig_core::operator::{F, nn};
-use qconfig_quantize::{Conv, ConvTranspose, GraphBuilder, Op};
+use qconfig_core::operator::{F, method, nn};
+use qconfig_quantize::{Conv, ConvTranspose, GraphBuilder, Op, Pool};
 
 use crate::flow::{batch_norm, check, noise};
 
@@ -90,5 +90,78 @@ fn a_transposed_convolution_takes_in_its_batch_normalization() {
     let (apart, folded) = (graph.run(&input).unwrap(), fused.run(&input).unwrap());
     for (x, y) in apart[0].data().iter().zip(folded[0].data()) {
         assert!((x - y).abs() < 1e-4, "{x} apart, {y} folded");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn one_pool(
+        rank in 1usize..4, channels in 1usize..6, kernel in 1usize..4, stride in 1usize..3,
+        (padded, ceil_mode, include, average) in any::<(bool, bool, bool, bool)>(),
+        divisor in proptest::option::of(1usize..9), functional in any::<bool>(), seed in 0u64..1 << 40,
+    ) {
+        let pool = Pool {
+            stride: vec![stride; rank],
+            padding: vec![if padded { kernel / 2 } else { 0 }; rank],
+            ceil_mode,
+            ..Pool::new(&vec![kernel; rank])
+        };
+        let input = shape(channels, &[6, 5, 7][..rank]);
+        let mut graph = GraphBuilder::new();
+        let x = graph.input("x", &input).unwrap();
+        let y = match (average, functional) {
+            (true, true) => {
+                let spelling = [F::avg_pool1d::SPELLING, F::avg_pool2d::SPELLING, F::avg_pool3d::SPELLING];
+                let op = Op::AvgPool { pool, count_include_pad: include, divisor_override: divisor };
+                graph.node("pool", spelling[rank - 1], op, &[x])
+            }
+            (true, false) => graph.avg_pool("pool", x, pool, include),
+            (false, true) => {
+                let spelling = [F::max_pool1d::SPELLING, F::max_pool2d::SPELLING, F::max_pool3d::SPELLING];
+                graph.node("pool", spelling[rank - 1], Op::MaxPool(pool), &[x])
+            }
+            (false, false) => graph.max_pool("pool", x, pool),
+        };
+        check(&graph.finish(&[y.unwrap()]).unwrap(), &input, 1.0, seed);
+    }
+
+    #[test]
+    fn one_adaptive_pool(
+        sizes in prop::collection::vec((1usize..9, 1usize..9), 1..4), channels in 1usize..6,
+        functional in any::<bool>(), seed in 0u64..1 << 40,
+    ) {
+        let (from, to): (Vec<usize>, Vec<usize>) = sizes.into_iter().unzip();
+        let input = shape(channels, &from);
+        let mut graph = GraphBuilder::new();
+        let x = graph.input("x", &input).unwrap();
+        let y = if functional {
+            let spelling = [
+                F::adaptive_avg_pool1d::SPELLING,
+                F::adaptive_avg_pool2d::SPELLING,
+                F::adaptive_avg_pool3d::SPELLING,
+            ];
+            graph.node("pool", spelling[to.len() - 1], Op::AdaptiveAvgPool(to), &[x])
+        } else {
+            graph.adaptive_avg_pool("pool", x, &to)
+        };
+        check(&graph.finish(&[y.unwrap()]).unwrap(), &input, 1.0, seed);
+    }
+
+    #[test]
+    fn one_mean(
+        input in prop::collection::vec(1usize..7, 1..6), mask in 1u32..32, keepdim in any::<bool>(),
+        method in any::<bool>(), seed in 0u64..1 << 40,
+    ) {
+        let axes: Vec<usize> = (0..input.len()).filter(|axis| mask >> axis & 1 == 1).collect();
+        let mut graph = GraphBuilder::new();
+        let x = graph.input("x", &input).unwrap();
+        let y = if method {
+            graph.node("mean", method::mean::SPELLING, Op::Mean { axes, keepdim }, &[x])
+        } else {
+            graph.mean("mean", x, &axes, keepdim)
+        };
+        check(&graph.finish(&[y.unwrap()]).unwrap(), &input, 1.0, seed);
     }
 }

@@ -23,6 +23,7 @@ mod mul;
 mod node;
 mod observers;
 mod pool;
+mod pool_volume;
 mod recurrent;
 mod unary;
 mod volume;

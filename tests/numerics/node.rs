@@ -114,11 +114,13 @@ pub fn window3(case: &Case<'_>, kernel: &[usize]) -> Window3 {
         all
     };
     let [front, top, left] = three(&case.counts("padding"), 0);
+    let dilation = case.fields.contains_key("dilation");
+    let dilation = dilation.then(|| case.counts("dilation"));
     Window3 {
         kernel: three(kernel, 1),
         stride: three(&case.counts("stride"), 1),
         padding: [front, top, left, front, top, left],
-        dilation: three(&case.counts("dilation"), 1),
+        dilation: three(&dilation.unwrap_or_default(), 1),
     }
 }
 

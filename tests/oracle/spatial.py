@@ -6,8 +6,8 @@ How to run (from the root of the repository):
     python tests/oracle/spatial.py            # or: spatial.py FAMILY...
 
 writes `tests/golden/numerics/FAMILY.npz`, as numerics.py does, whose notes hold here too. Families whose
-contract is "equal" fail if one element differs from the promised formula; for those that promise one
-step, torch's own distance from the float reference is printed.
+contract is "equal" fail if one element differs from the promised formula. Those that promise one step fail
+if torch itself is further from the float reference than that; how many elements differ is printed.
 """
 
 import argparse
@@ -18,7 +18,8 @@ import torch
 import torch.nn.functional as F
 
 import numerics as N
-from numerics import Family, OPS, f32, integers, out_scale, pick, quantized, requantize_acc, scale, zero_point
+from numerics import (Family, OPS, dequantize, f32, integers, out_scale, pick, quantize, quantized,
+                      requantize_acc, scale, zero_point)
 
 
 # ---------------------------------------------------------------- convolutions
@@ -104,12 +105,120 @@ def conv(dim, dtype, cases, transposed):
     return fam
 
 
+# ---------------------------------------------------------------- pools
+
+class Steps(Family):
+    """A family that promises a distance from the float reference, not a formula."""
+
+    def steps(self, got, real, s, z, dtype):
+        """`real` are float results; counts elements by their distance from these, quantized."""
+        want = quantize(real.astype(f32), s, z, dtype)
+        far = np.abs(got.astype(np.int64) - want.astype(np.int64))
+        self.elements += got.size
+        self.different += int((far > 0).sum())
+        assert far.max(initial=0) <= 1, (self.name, far.max())
+
+
+def real(x, s, z):
+    return torch.from_numpy(dequantize(x, s, z)).double()
+
+
+def max_pool3d(cases):
+    dtype = "quint8"
+    # QNNPACK has none
+    fam = Family("max_pool3d_quint8", engine="fbgemm", op="max_pool3d", dtype=dtype)
+    rng = fam.rng
+    while len(fam.cases) < cases:
+        kernel = [int(rng.randint(1, 4)) for _ in range(3)]
+        stride = [int(rng.randint(1, 4)) for _ in range(3)]
+        dilation = [pick(rng, 1, 1, 1, 2)] * 3
+        padding = [int(rng.randint(0, k // 2 + 1)) for k in kernel]
+        size = [max(1, (k - 1) * d + 1 - 2 * p) + int(rng.randint(0, 4))
+                for k, d, p in zip(kernel, dilation, padding)]
+        x = integers(rng, dtype, (pick(rng, 1, 2), int(rng.randint(1, 14)), *size))
+        s, z = scale(rng), zero_point(rng, dtype)
+        ceil_mode = len(fam.cases) % 10 == 9
+        want = F.max_pool3d(torch.from_numpy(x).double(), kernel, stride, padding, dilation, ceil_mode)
+        if want.numel() == 0 or want.isinf().any():
+            continue  # isinf: a window that lies in the padding only
+        y = F.max_pool3d(quantized(x, s, z, dtype), kernel, stride, padding, dilation, ceil_mode)
+        y = y.contiguous().int_repr().numpy()
+        fam.check(y, want.numpy().astype(np.uint8))
+        fam.add(dict(x=x, y=y), kernel=kernel, stride=stride, padding=padding, dilation=dilation,
+                x_scale=s, x_zero_point=z, y_scale=s, y_zero_point=z)
+    return fam
+
+
+def avg_pool3d(cases):
+    dtype = "quint8"
+    fam = Steps("avg_pool3d_quint8", op="avg_pool3d", dtype=dtype)
+    rng = fam.rng
+    while len(fam.cases) < cases:
+        kernel = [int(rng.randint(1, 4)) for _ in range(3)]
+        stride = [int(rng.randint(1, 4)) for _ in range(3)]
+        padding = [int(rng.randint(0, k // 2 + 1)) for k in kernel]
+        size = [k + int(rng.randint(0, 4)) for k in kernel]  # torch asks for that
+        x = integers(rng, dtype, (pick(rng, 1, 2), int(rng.randint(1, 14)), *size))
+        s, z = scale(rng), zero_point(rng, dtype)
+        include, ceil_mode = bool(rng.randint(2)), bool(rng.randint(2))
+        divisor = pick(rng, None, None, int(rng.randint(1, 30)))
+        args = kernel, stride, padding, ceil_mode, include, divisor
+        y = F.avg_pool3d(quantized(x, s, z, dtype), *args).contiguous().int_repr().numpy()
+        fam.steps(y, F.avg_pool3d(real(x, s, z), *args).numpy(), s, z, dtype)
+        fam.add(dict(x=x, y=y), kernel=kernel, stride=stride, padding=padding, count_include_pad=include,
+                divisor_override=divisor or 0, x_scale=s, x_zero_point=z, y_scale=s, y_zero_point=z)
+    return fam
+
+
+def adaptive(dim, cases):
+    dtype = "quint8"
+    fam = Steps(f"adaptive_avg_pool{dim}d_any_quint8", op=f"adaptive_avg_pool{dim}d", dtype=dtype)
+    rng = fam.rng
+    op = getattr(F, fam.notes["op"])
+    most = (24, 12, 6)[dim - 1]
+    while len(fam.cases) < cases:
+        size = [int(rng.randint(1, most)) for _ in range(dim)]
+        out = [int(rng.randint(1, most)) for _ in range(dim)]
+        if max(size) == 1 or max(out) == 1:
+            continue  # 1 x 1 to more: torch mixes up the layouts; to 1 x 1: a family of its own
+        x = integers(rng, dtype, (pick(rng, 1, 2), int(rng.randint(1, 14)), *size))
+        s, z = scale(rng), zero_point(rng, dtype)
+        y = op(quantized(x, s, z, dtype), out).contiguous().int_repr().numpy()
+        fam.steps(y, op(real(x, s, z), out).numpy(), s, z, dtype)
+        fam.add(dict(x=x, y=y), x_scale=s, x_zero_point=z, y_scale=s, y_zero_point=z)
+    return fam
+
+
+def mean(cases):
+    dtype = "quint8"
+    fam = Steps("mean_any_quint8", op="mean", dtype=dtype)
+    rng = fam.rng
+    while len(fam.cases) < cases:
+        rank = int(rng.randint(1, 6))
+        shape = [int(rng.randint(1, (200, 24, 9, 6, 5)[rank - 1])) for _ in range(rank)]
+        axes = [axis for axis in range(rank) if rng.randint(2)] or [int(rng.randint(rank))]
+        keepdim = bool(rng.randint(2))
+        x = integers(rng, dtype, shape)
+        s, z = scale(rng), zero_point(rng, dtype)
+        y = torch.mean(quantized(x, s, z, dtype), axes, keepdim).contiguous().int_repr().numpy()
+        fam.steps(y, torch.mean(real(x, s, z), axes, keepdim).numpy(), s, z, dtype)
+        fam.add(dict(x=x, y=y.reshape(y.shape or (1,))), axes=axes, x_scale=s, x_zero_point=z, y_scale=s,
+                y_zero_point=z)
+    return fam
+
+
 FAMILIES = {
     "conv3d_quint8": lambda: conv(3, "quint8", 200, False),
     "conv_transpose1d_quint8": lambda: conv(1, "quint8", 200, True),
     "conv_transpose2d_quint8": lambda: conv(2, "quint8", 200, True),
     "conv_transpose1d_qint8": lambda: conv(1, "qint8", 100, True),
     "conv_transpose2d_qint8": lambda: conv(2, "qint8", 100, True),
+    "max_pool3d_quint8": lambda: max_pool3d(150),
+    "avg_pool3d_quint8": lambda: avg_pool3d(150),
+    "adaptive_avg_pool1d_any_quint8": lambda: adaptive(1, 100),
+    "adaptive_avg_pool2d_any_quint8": lambda: adaptive(2, 150),
+    "adaptive_avg_pool3d_any_quint8": lambda: adaptive(3, 100),
+    "mean_any_quint8": lambda: mean(200),
 }
 
 
@@ -122,7 +231,8 @@ def main():
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     for name in args.families or FAMILIES:
-        FAMILIES[name]().write(args.out, exact=not args.report_only)
+        family = FAMILIES[name]()
+        family.write(args.out, exact=not (args.report_only or isinstance(family, Steps)))
 
 
 if __name__ == "__main__":

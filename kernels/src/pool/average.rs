@@ -2,20 +2,27 @@ use qconfig_core::kernel::{
     BlobError, Call, Kernel, KernelFamily, NodeOp, NodeSpec, Refusal, Sizes, Split,
 };
 
-use super::mean::{self, Mean};
-use super::{SIGNATURE, check_windows, variant};
-use crate::blob::{HEADER, Tag, exact};
-use crate::spatial::{Geometry, Pixel, WORDS};
+use super::mean::Mean;
+use super::windows::{Position, Tags, Windows};
+use super::{SIGNATURE, variant};
+use crate::blob::Tag;
+use crate::spatial::Geometry;
 use crate::units;
 
-/// Mean over a window: QNNPACK's formula, with `count_include_pad` and `divisor_override` honoured.
+/// Mean over a window of one to three dimensions: QNNPACK's formula, with `count_include_pad` and `divisor_override` honoured.
 #[derive(Clone, Copy, Debug)]
 pub struct Q8AvgPool;
 
 const NAME: &str = "q8_avg_pool";
-const TAG: Tag = Tag {
-    word: *b"avp1",
-    kernel: NAME,
+const TAGS: Tags = Tags {
+    plane: Tag {
+        word: *b"avp1",
+        kernel: NAME,
+    },
+    volume: Tag {
+        word: *b"av31",
+        kernel: NAME,
+    },
 };
 
 impl KernelFamily for Q8AvgPool {
@@ -41,9 +48,9 @@ enum Divisor {
     Fixed(u32),
 }
 
-/// Words: geometry, mean, divisor.
+/// Words: windows, mean, divisor.
 struct Header {
-    geometry: Geometry,
+    windows: Windows,
     mean: Mean,
     divisor: Divisor,
 }
@@ -65,33 +72,49 @@ impl Divisor {
         }
     }
 
-    fn of(self, geometry: &Geometry, at: Pixel) -> usize {
-        let Geometry { input, window, .. } = *geometry;
+    fn of(self, windows: &Windows, at: Position) -> usize {
         // in ceil mode a window may reach beyond the padding: those cells never count
-        let padded = |axis: usize, at: usize| {
-            let end = (input[axis] + window.padding[axis + 2]) as i64;
-            (end - geometry.origin(axis, at)).clamp(0, window.kernel[axis] as i64) as usize
+        let padded = |geometry: &Geometry, axis: usize, at: usize| {
+            let end = (geometry.input[axis] + geometry.window.padding[axis + 2]) as i64;
+            let cells = end - geometry.origin(axis, at);
+            cells.clamp(0, geometry.window.kernel[axis] as i64) as usize
         };
+        let inside = |geometry: &Geometry, axis: usize, at: usize| geometry.taps(axis, at).len();
         match self {
             Divisor::Fixed(divisor) => divisor as usize,
-            Divisor::Inside => geometry.taps(0, at.y).len() * geometry.taps(1, at.x).len(),
-            Divisor::Padded => padded(0, at.y) * padded(1, at.x),
+            Divisor::Inside => windows.product(at, inside),
+            Divisor::Padded => windows.product(at, padded),
         }
     }
 }
 
 fn plan(spec: &NodeSpec<'_>) -> Result<Header, Refusal> {
-    let NodeOp::AvgPool {
-        window,
-        count_include_pad,
-        divisor_override,
-    } = spec.op
-    else {
-        return Err(Refusal::Operator(
-            "this kernel takes the mean over a window",
-        ));
+    let [input] = units::arity(spec)?;
+    let (windows, count_include_pad, divisor_override) = match spec.op {
+        NodeOp::AvgPool {
+            window,
+            count_include_pad,
+            divisor_override,
+        } => {
+            let windows = Windows::over_images(window, input, &spec.output)?;
+            (windows, count_include_pad, divisor_override)
+        }
+        NodeOp::AvgPool3d {
+            window,
+            count_include_pad,
+            divisor_override,
+        } => {
+            let windows = Windows::over_volumes(window, input, &spec.output)?;
+            (windows, count_include_pad, divisor_override)
+        }
+        _ => {
+            return Err(Refusal::Operator(
+                "this kernel takes the mean over a window",
+            ));
+        }
     };
-    if window.dilation != [1, 1] {
+    let one = |geometry: Geometry| geometry.window.dilation == [1, 1];
+    if !one(windows.plane) || !windows.depth.is_none_or(one) {
         return Err(Refusal::Operator("an average pool has no dilation"));
     }
     let divisor = match divisor_override {
@@ -102,80 +125,59 @@ fn plan(spec: &NodeSpec<'_>) -> Result<Header, Refusal> {
         None if count_include_pad => Divisor::Padded,
         None => Divisor::Inside,
     };
-    let [input] = units::arity(spec)?;
-    let (geometry, channels) = Geometry::new(window, input, &spec.output)?;
-    if channels != geometry.channels {
-        return Err(Refusal::Shape("a pool keeps the channels of its input"));
-    }
-    check_windows(&geometry)?;
-    let cells = window.kernel[0] * window.kernel[1];
+    let cells = windows.kernel_cells();
     let mean = Mean::new(spec, input, cells, divisor_override.unwrap_or(cells))?;
     Ok(Header {
-        geometry,
+        windows,
         mean,
         divisor,
     })
 }
 
 fn sizes(spec: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
-    plan(spec)?;
     Ok(Sizes {
-        blob: HEADER,
+        blob: plan(spec)?.windows.blob_len(),
         scratch: 0,
     })
 }
 
 fn pack(spec: &NodeSpec<'_>, blob: &mut [u8]) -> Result<(), Refusal> {
     let Header {
-        geometry,
+        windows,
         mean,
         divisor,
     } = plan(spec)?;
-    units::blob_length(blob, HEADER)?;
-    let mut words = [0; 15];
-    words[..WORDS].copy_from_slice(&geometry.words()?);
-    words[WORDS..WORDS + mean::WORDS].copy_from_slice(&mean.words());
-    words[WORDS + mean::WORDS] = divisor.word();
-    TAG.write(blob, &words);
-    Ok(())
+    let [bytes, from, to] = mean.words();
+    windows.write(TAGS, &[bytes, from, to, divisor.word()], blob)
 }
 
 fn read(blob: &[u8], inputs: &[usize]) -> Result<Header, BlobError> {
-    exact("the blob", blob.len(), HEADER)?;
-    let words = TAG.read(blob)?;
-    let (geometry, [bytes, from, to, divisor]) =
-        (words.first_chunk(), [11, 12, 13, 14].map(|i| words[i]));
-    let header = geometry
-        .and_then(Geometry::read)
-        .zip(Mean::read([bytes, from, to]));
-    let (geometry, mean) = header.ok_or(BlobError::Header(NAME))?;
-    let [input] = units::lengths(inputs)?;
-    exact("the input", input, geometry.input_len())?;
+    let (windows, [bytes, from, to, divisor]) = Windows::read(TAGS, blob, inputs)?;
     Ok(Header {
-        geometry,
-        mean,
+        windows,
+        mean: Mean::read([bytes, from, to]).ok_or(BlobError::Header(NAME))?,
         divisor: Divisor::read(divisor),
     })
 }
 
 fn split(blob: &[u8], inputs: &[usize]) -> Result<Split, BlobError> {
-    Ok(super::split(&read(blob, inputs)?.geometry))
+    Ok(super::split(&read(blob, inputs)?.windows))
 }
 
 fn run(call: Call<'_>) -> Result<(), BlobError> {
     let input = units::input(call.inputs, 0)?;
     let Header {
-        geometry,
+        windows,
         mean,
         divisor,
     } = read(call.blob, &[input.len()])?;
-    units::part(&super::split(&geometry), &call.units, call.output.len())?;
-    let pixels = call.output.chunks_exact_mut(geometry.channels.max(1));
-    for (at, output) in geometry.walk(call.units).zip(pixels) {
+    units::part(&super::split(&windows), &call.units, call.output.len())?;
+    let pixels = call.output.chunks_exact_mut(windows.plane.channels.max(1));
+    for (at, output) in windows.walk(call.units).zip(pixels) {
         mean.run(
             input,
-            geometry.cells(at),
-            divisor.of(&geometry, at),
+            windows.cells(at),
+            divisor.of(&windows, at),
             call.isa,
             output,
         );

@@ -1,7 +1,7 @@
 use core::arch::x86_64::*;
 
 use super::mean::Scale;
-use super::reference;
+use super::{lines, reference};
 use crate::spatial::Cells;
 use crate::vector::{Narrow, load_part, store_part};
 
@@ -27,9 +27,9 @@ fn max_blocks<const W: usize>(view: &[u8], cells: Cells, output: &mut [u8]) {
     for c in (0..output.len()).step_by(W) {
         let c = c.min(output.len() - W);
         let mut best = _mm256_setzero_si256();
-        for row in 0..cells.rows {
+        for line in lines(cells) {
             for column in 0..cells.columns {
-                let at = row * cells.row_step + column * cells.column_step + c;
+                let at = line + column * cells.column_step + c;
                 // SAFETY: the view ends with all channels of the last cell, and `c + W` is within them.
                 best = _mm256_max_epu8(best, unsafe { load_part::<W>(view.as_ptr().add(at)) });
             }
@@ -64,11 +64,11 @@ fn mean_blocks<const W: usize>(view: &[u8], cells: Cells, scale: &Scale, output:
     for c in (0..output.len()).step_by(W) {
         let c = c.min(output.len() - W);
         let mut sums = [_mm256_set1_epi32(scale.zero_points.wrapping_neg()); 4];
-        for row in 0..cells.rows {
+        for line in lines(cells) {
             for first in (0..cells.columns).step_by(SHORT) {
                 let mut short = [zero; 2];
                 for column in first..cells.columns.min(first + SHORT) {
-                    let at = row * cells.row_step + column * cells.column_step + c;
+                    let at = line + column * cells.column_step + c;
                     // SAFETY: the view ends with all channels of the last cell, and `c + W` is within them.
                     let q = unsafe { load_part::<W>(view.as_ptr().add(at)) };
                     short[0] = _mm256_add_epi16(short[0], _mm256_unpacklo_epi8(q, zero));

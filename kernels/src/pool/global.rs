@@ -13,7 +13,8 @@ use crate::units::{self, word};
 pub struct Q8GlobalAvgPool;
 
 const NAME: &str = "q8_global_avg_pool";
-const TAG: Tag = Tag {
+/// The tag of these blobs.
+pub(super) const TAG: Tag = Tag {
     word: *b"gap1",
     kernel: NAME,
 };
@@ -33,11 +34,11 @@ impl KernelFamily for Q8GlobalAvgPool {
 }
 
 /// Words: batch, positions, channels, mean.
-struct Header {
-    batch: usize,
-    positions: usize,
-    channels: usize,
-    mean: Mean,
+pub(super) struct Header {
+    pub(super) batch: usize,
+    pub(super) positions: usize,
+    pub(super) channels: usize,
+    pub(super) mean: Mean,
 }
 
 fn plan(spec: &NodeSpec<'_>) -> Result<Header, Refusal> {
@@ -73,7 +74,8 @@ fn plan(spec: &NodeSpec<'_>) -> Result<Header, Refusal> {
     })
 }
 
-fn sizes(spec: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
+/// As [`Kernel::sizes`].
+pub(super) fn sizes(spec: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
     plan(spec)?;
     Ok(Sizes {
         blob: HEADER,
@@ -81,13 +83,19 @@ fn sizes(spec: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
     })
 }
 
-fn pack(spec: &NodeSpec<'_>, blob: &mut [u8]) -> Result<(), Refusal> {
+/// As [`Kernel::pack`].
+pub(super) fn pack(spec: &NodeSpec<'_>, blob: &mut [u8]) -> Result<(), Refusal> {
+    write(&plan(spec)?, blob)
+}
+
+/// Writes a header as a blob.
+pub(super) fn write(header: &Header, blob: &mut [u8]) -> Result<(), Refusal> {
     let Header {
         batch,
         positions,
         channels,
         mean,
-    } = plan(spec)?;
+    } = *header;
     units::blob_length(blob, HEADER)?;
     let mut words = [0; 15];
     words[..3].copy_from_slice(&[word(batch)?, word(positions)?, word(channels)?]);
@@ -130,11 +138,13 @@ impl Header {
     }
 }
 
-fn split(blob: &[u8], inputs: &[usize]) -> Result<Split, BlobError> {
+/// As [`Kernel::split`].
+pub(super) fn split(blob: &[u8], inputs: &[usize]) -> Result<Split, BlobError> {
     Ok(read(blob, inputs)?.split())
 }
 
-fn run(call: Call<'_>) -> Result<(), BlobError> {
+/// As [`Kernel::run`].
+pub(super) fn run(call: Call<'_>) -> Result<(), BlobError> {
     let input = units::input(call.inputs, 0)?;
     let header = read(call.blob, &[input.len()])?;
     let part = units::part(&header.split(), &call.units, call.output.len())?;
@@ -151,6 +161,8 @@ fn run(call: Call<'_>) -> Result<(), BlobError> {
         let (here, rest) = output.split_at_mut((channels - channel).min(output.len()));
         let cells = Cells {
             start: image * positions * channels + channel,
+            planes: 1,
+            plane_step: 0,
             rows: 1,
             row_step: 0,
             columns: positions,

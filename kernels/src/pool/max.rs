@@ -6,21 +6,27 @@ use qconfig_core::kernel::{
 use super::avx2;
 #[cfg(target_arch = "aarch64")]
 use super::neon;
-use super::{SIGNATURE, check_windows, reference, variant};
+use super::windows::{Tags, Windows};
+use super::{SIGNATURE, reference, variant};
 use crate::affine::{bounds, stored};
-use crate::blob::{HEADER, Tag, exact};
-use crate::spatial::{Geometry, WORDS};
+use crate::blob::Tag;
 use crate::units;
 
-/// Maximum over a window; padding never wins, dilation is honoured. Input and output share their
+/// Maximum over a window of one to three dimensions; padding never wins, dilation is honoured. Input and output share their
 /// quantization parameters. A window without any cell of the input has the lowest value.
 #[derive(Clone, Copy, Debug)]
 pub struct Q8MaxPool;
 
 const NAME: &str = "q8_max_pool";
-const TAG: Tag = Tag {
-    word: *b"mxp1",
-    kernel: NAME,
+const TAGS: Tags = Tags {
+    plane: Tag {
+        word: *b"mxp1",
+        kernel: NAME,
+    },
+    volume: Tag {
+        word: *b"mx31",
+        kernel: NAME,
+    },
 };
 
 impl KernelFamily for Q8MaxPool {
@@ -35,93 +41,63 @@ impl KernelFamily for Q8MaxPool {
     };
 }
 
-/// Words: geometry, then the bounds.
+/// Words: windows, then the bounds.
 struct Header {
-    geometry: Geometry,
+    windows: Windows,
     low: u8,
     high: u8,
 }
 
 fn plan(spec: &NodeSpec<'_>) -> Result<Header, Refusal> {
-    let NodeOp::MaxPool { window } = spec.op else {
-        return Err(Refusal::Operator(
-            "this kernel takes the maximum over a window",
-        ));
-    };
     let [input] = units::arity(spec)?;
+    let windows = match spec.op {
+        NodeOp::MaxPool { window } => Windows::over_images(window, input, &spec.output)?,
+        NodeOp::MaxPool3d { window } => Windows::over_volumes(window, input, &spec.output)?,
+        _ => {
+            return Err(Refusal::Operator(
+                "this kernel takes the maximum over a window",
+            ));
+        }
+    };
     let to = stored("output", &spec.output)?;
     if input.dtype != spec.output.dtype || stored("input", input)? != to {
         return Err(Refusal::Operator(
             "a max pool keeps the quantization parameters of its input",
         ));
     }
-    let (geometry, channels) = Geometry::new(window, input, &spec.output)?;
-    if channels != geometry.channels {
-        return Err(Refusal::Shape("a pool keeps the channels of its input"));
-    }
-    check_windows(&geometry)?;
     let (low, high) = bounds(spec.activation, to);
-    Ok(Header {
-        geometry,
-        low,
-        high,
-    })
+    Ok(Header { windows, low, high })
 }
 
 fn sizes(spec: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
-    plan(spec)?;
     Ok(Sizes {
-        blob: HEADER,
+        blob: plan(spec)?.windows.blob_len(),
         scratch: 0,
     })
 }
 
 fn pack(spec: &NodeSpec<'_>, blob: &mut [u8]) -> Result<(), Refusal> {
-    let Header {
-        geometry,
-        low,
-        high,
-    } = plan(spec)?;
-    units::blob_length(blob, HEADER)?;
-    let mut words = [0; 15];
-    words[..WORDS].copy_from_slice(&geometry.words()?);
-    words[WORDS] = u32::from_le_bytes([low, high, 0, 0]);
-    TAG.write(blob, &words);
-    Ok(())
+    let Header { windows, low, high } = plan(spec)?;
+    windows.write(TAGS, &[u32::from_le_bytes([low, high, 0, 0])], blob)
 }
 
 fn read(blob: &[u8], inputs: &[usize]) -> Result<Header, BlobError> {
-    exact("the blob", blob.len(), HEADER)?;
-    let words = TAG.read(blob)?;
-    let geometry = words
-        .first_chunk()
-        .and_then(Geometry::read)
-        .ok_or(BlobError::Header(NAME))?;
-    let [low, high, ..] = words[WORDS].to_le_bytes();
-    let [input] = units::lengths(inputs)?;
-    exact("the input", input, geometry.input_len())?;
-    Ok(Header {
-        geometry,
-        low,
-        high,
-    })
+    let (windows, [bounds, ..]) = Windows::read(TAGS, blob, inputs)?;
+    let [low, high, ..] = bounds.to_le_bytes();
+    Ok(Header { windows, low, high })
 }
 
 fn split(blob: &[u8], inputs: &[usize]) -> Result<Split, BlobError> {
-    Ok(super::split(&read(blob, inputs)?.geometry))
+    Ok(super::split(&read(blob, inputs)?.windows))
 }
 
 fn run(call: Call<'_>) -> Result<(), BlobError> {
     let input = units::input(call.inputs, 0)?;
-    let Header {
-        geometry,
-        low,
-        high,
-    } = read(call.blob, &[input.len()])?;
-    units::part(&super::split(&geometry), &call.units, call.output.len())?;
-    let pixels = call.output.chunks_exact_mut(geometry.channels.max(1));
-    for (at, output) in geometry.walk(call.units).zip(pixels) {
-        let cells = geometry.cells(at);
+    let Header { windows, low, high } = read(call.blob, &[input.len()])?;
+    units::part(&super::split(&windows), &call.units, call.output.len())?;
+    let pixels = call.output.chunks_exact_mut(windows.plane.channels.max(1));
+    for (at, output) in windows.walk(call.units).zip(pixels) {
+        let cells = windows.cells(at);
         match call.isa.level() {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: an `Isa` of such a level proves that the CPU has AVX2.

@@ -1,4 +1,4 @@
-//! What the two mean pools share: `clamp(rne(f32(sum(q - za)) * (sa / (so * k))) + zo)`.
+//! What the means share: `clamp(rne(f32(sum(q - za)) * (sa / (so * k))) + zo)`.
 
 use qconfig_core::Isa;
 use qconfig_core::kernel::{NodeSpec, Refusal, TensorSpec};
@@ -137,6 +137,10 @@ impl Mean {
             multiplier,
             output: self.output,
         };
+        if let ([y], 1) = (&mut *output, cells.column_step) {
+            *y = reference::mean_of_lines(input, cells, &scale);
+            return;
+        }
         match isa.level() {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: an `Isa` of such a level proves that the CPU has AVX2.

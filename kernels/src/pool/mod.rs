@@ -1,23 +1,29 @@
-//! Maximum and mean over windows, and the mean over all positions.
+//! Maximum and mean over windows, and means over whole axes.
 
+mod adaptive;
 mod average;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+mod axes;
 mod global;
 mod max;
 mod mean;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod reference;
+mod windows;
 
-use qconfig_core::kernel::{Refusal, Signature, Split};
+use qconfig_core::kernel::{Signature, Split};
 use qconfig_core::{DType, Isa};
 
+pub use adaptive::Q8AdaptiveAvgPool;
 pub use average::Q8AvgPool;
+pub use axes::Q8Mean;
 pub use global::Q8GlobalAvgPool;
 pub use max::Q8MaxPool;
 
-use crate::spatial::Geometry;
+use crate::spatial::Cells;
+use windows::Windows;
 
 /// Bytes in, bytes out of the same dtype.
 const SIGNATURE: Signature = Signature {
@@ -30,38 +36,25 @@ const SIGNATURE: Signature = Signature {
     scale_min: None,
 };
 
-/// Every window has to start inside the padded input, as the last one does in ceil mode.
-fn check_windows(geometry: &Geometry) -> Result<(), Refusal> {
-    let padding = geometry.window.padding;
-    for axis in 0..2 {
-        let padded = geometry.input[axis] + padding[axis] + padding[axis + 2];
-        let last = geometry.output[axis]
-            .saturating_sub(1)
-            .saturating_mul(geometry.window.stride[axis]);
-        if geometry.output[axis] > 0 && last >= padded {
-            return Err(Refusal::Shape(
-                "an output position whose window starts behind the padded input",
-            ));
-        }
-    }
-    Ok(())
-}
-
 /// One unit an output position; a thread should have some 64 Ki taps.
-fn split(geometry: &Geometry) -> Split {
-    let [height, width] = geometry.window.kernel;
-    let taps = (height * width).saturating_mul(geometry.channels).max(1);
-    let units = if geometry.channels == 0 {
-        0
-    } else {
-        geometry.pixels()
-    };
+fn split(windows: &Windows) -> Split {
+    let channels = windows.plane.channels;
+    let taps = windows.kernel_cells().saturating_mul(channels).max(1);
+    let units = if channels == 0 { 0 } else { windows.pixels() };
     Split {
         units,
-        unit_bytes: geometry.channels,
-        output_bytes: geometry.pixels() * geometry.channels,
+        unit_bytes: channels,
+        output_bytes: windows.pixels() * channels,
         grain: (1usize << 16).div_ceil(taps),
     }
+}
+
+/// Where each row of cells begins, behind the first.
+#[inline(always)]
+fn lines(cells: Cells) -> impl Iterator<Item = usize> {
+    (0..cells.planes).flat_map(move |plane| {
+        (0..cells.rows).map(move |row| plane * cells.plane_step + row * cells.row_step)
+    })
 }
 
 fn variant(_: &[u8], isa: Isa) -> &'static str {

@@ -219,6 +219,8 @@ fn compute(node: &Node, inputs: &[&Tensor], weight: Option<&Tensor>, shape: &[us
             });
             cells.iter().flatten().sum::<f32>() / divisor.max(1) as f32
         }),
+        Op::AdaptiveAvgPool(_) => pool::adaptive(x, shape),
+        Op::Mean { axes, .. } => pool::mean(axes, x, shape),
         Op::GlobalAvgPool => {
             let area: usize = x.shape()[2..].iter().product();
             let means = x

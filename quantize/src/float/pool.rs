@@ -44,3 +44,50 @@ pub(super) fn pooled(
     }
     out
 }
+
+/// Mean over shares of the input.
+pub(super) fn adaptive(x: &Tensor, shape: &[usize]) -> Tensor {
+    let input: [usize; 3] = dimensions(&x.shape()[2..], 1);
+    let output: [usize; 3] = dimensions(&shape[2..], 1);
+    let (size, pixels): (usize, usize) = (input.iter().product(), output.iter().product());
+    let mut out = Tensor::zeros(shape);
+    for (plane, values) in out.data_mut().chunks_mut(pixels).enumerate() {
+        for (pixel, value) in values.iter_mut().enumerate() {
+            let at = position(output, pixel);
+            let share = |d: usize| {
+                let start = at[d] * input[d] / output[d];
+                start..((at[d] + 1) * input[d]).div_ceil(output[d])
+            };
+            let (mut sum, mut cells) = (0.0, 0);
+            for z in share(0) {
+                for y in share(1) {
+                    for x_at in share(2) {
+                        sum += x.data()[plane * size + index(input, [z, y, x_at])];
+                        cells += 1;
+                    }
+                }
+            }
+            *value = sum / cells as f32;
+        }
+    }
+    out
+}
+
+/// Mean over dimensions.
+pub(super) fn mean(axes: &[usize], x: &Tensor, shape: &[usize]) -> Tensor {
+    let mut out = Tensor::zeros(shape);
+    for (at, value) in x.data().iter().enumerate() {
+        let (mut rest, mut place, mut to) = (at, 1, 0);
+        for (axis, size) in x.shape().iter().enumerate().rev() {
+            if !axes.contains(&axis) {
+                to += rest % size * place;
+                place *= size;
+            }
+            rest /= size;
+        }
+        out.data_mut()[to] += value;
+    }
+    let cells = (x.data().len() / out.data().len()) as f32;
+    out.data_mut().iter_mut().for_each(|sum| *sum /= cells);
+    out
+}

@@ -1,13 +1,15 @@
 //! Building a graph node by node.
 
+mod pool;
+
 use qconfig_core::kernel::{Activation, RecurrentCell, Unary};
 use qconfig_core::operator::{nn, operator, torch};
 use qconfig_core::{Spelled, Spelling};
 
 use super::shape::output_shapes;
 use super::{
-    BatchNorm, Conv, ConvTranspose, Graph, GraphError, GraphProblem, Linear, Node, Op, Pool,
-    Recurrent, Value, ValueId,
+    BatchNorm, Conv, ConvTranspose, Graph, GraphError, GraphProblem, Linear, Node, Op, Recurrent,
+    Value, ValueId,
 };
 use crate::tensor::{Tensor, elements};
 
@@ -246,37 +248,6 @@ impl GraphBuilder {
     /// [`GraphError`].
     pub fn mul(&mut self, name: &str, a: ValueId, b: ValueId) -> Result<ValueId, GraphError> {
         self.node(name, torch::mul::SPELLING, Op::Mul, &[a, b])
-    }
-
-    /// `torch.nn.MaxPool1d` or `torch.nn.MaxPool2d`, by the rank of the window.
-    ///
-    /// # Errors
-    /// [`GraphError`].
-    pub fn max_pool(
-        &mut self,
-        name: &str,
-        input: ValueId,
-        pool: Pool,
-    ) -> Result<ValueId, GraphError> {
-        let spelling = if pool.kernel.len() == 1 {
-            nn::MaxPool1d::SPELLING
-        } else {
-            nn::MaxPool2d::SPELLING
-        };
-        self.node(name, spelling, Op::MaxPool(pool), &[input])
-    }
-
-    /// `torch.nn.AdaptiveAvgPool2d(1)`.
-    ///
-    /// # Errors
-    /// [`GraphError`].
-    pub fn global_avg_pool(&mut self, name: &str, input: ValueId) -> Result<ValueId, GraphError> {
-        self.node(
-            name,
-            nn::AdaptiveAvgPool2d::SPELLING,
-            Op::GlobalAvgPool,
-            &[input],
-        )
     }
 
     /// `torch.flatten(x, 1)`.

@@ -215,11 +215,16 @@ pub struct Pool {
 impl Pool {
     /// A square window that steps by its own size.
     pub fn square(kernel: usize) -> Self {
+        Self::new(&[kernel; 2])
+    }
+
+    /// A window of one to three dimensions that steps by its own size.
+    pub fn new(kernel: &[usize]) -> Self {
         Self {
-            kernel: vec![kernel; 2],
-            stride: vec![kernel; 2],
-            padding: vec![0; 2],
-            dilation: vec![1; 2],
+            kernel: kernel.to_vec(),
+            stride: kernel.to_vec(),
+            padding: vec![0; kernel.len()],
+            dilation: vec![1; kernel.len()],
             ceil_mode: false,
         }
     }
@@ -265,6 +270,15 @@ pub enum Op {
     },
     /// Mean over all spatial dimensions, which stay with size 1.
     GlobalAvgPool,
+    /// Mean over shares of the input, to so many outputs in each spatial dimension.
+    AdaptiveAvgPool(Vec<usize>),
+    /// Mean over dimensions.
+    Mean {
+        /// Which ones, each once.
+        axes: Vec<usize>,
+        /// Whether they stay with size 1.
+        keepdim: bool,
+    },
     /// All dimensions from `start` on become one.
     Flatten {
         /// The first dimension merged.

@@ -2,6 +2,7 @@
 
 mod binary;
 mod conv_transpose;
+mod mean;
 mod recurrent;
 mod unary;
 
@@ -115,7 +116,7 @@ fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, GraphProblem
             ))
         }),
         Op::MaxPool(pool) | Op::AvgPool { pool, .. } => {
-            if shape.len() != pool.kernel.len() + 2 {
+            if shape.len() != pool.kernel.len() + 2 || shape.len() > 5 {
                 return Err(misfit(
                     "a pooling takes [N, C, spatial..] of the window's rank",
                 ));
@@ -145,6 +146,8 @@ fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, GraphProblem
             )?;
             Ok([shape[..2].to_vec(), spatial].concat())
         }
+        Op::AdaptiveAvgPool(sizes) => mean::adaptive(sizes, &shape),
+        Op::Mean { axes, keepdim } => mean::over_axes(axes, *keepdim, &shape),
         Op::GlobalAvgPool if shape.len() >= 3 => {
             let ones = vec![1; shape.len() - 2];
             Ok([shape[..2].to_vec(), ones].concat())

@@ -166,7 +166,9 @@ impl Lowering<'_> {
         if let Op::Recurrent(op) = &node.op {
             return self.recurrent(at, node, op, quantized, kernel);
         }
-        let layout = op::layout(&node.op);
+        let first = node.inputs.first();
+        let in_shape = first.map_or(vec![], |id| self.model.graph.values[id.0].shape.clone());
+        let layout = op::layout(&node.op, &in_shape);
         let (inputs, flat) = self.operands(node, quantized, layout)?;
         let float = float_weights(node).into_iter().next();
         let weight = match (self.model.weights.get(&(at, 0)), float) {
@@ -190,7 +192,13 @@ impl Lowering<'_> {
             bias: op::bias(&node.op),
             parameters: &op::parameters(&node.op),
             reduce_range: quantized.qconfig.activation.reduce_range,
-            ..StepInfo::new(&node.name, kernel, op::node_op(&node.op), &inputs, output)
+            ..StepInfo::new(
+                &node.name,
+                kernel,
+                op::node_op(&node.op, &in_shape),
+                &inputs,
+                output,
+            )
         })?;
         self.keep(
             node.output,

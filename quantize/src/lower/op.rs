@@ -29,10 +29,22 @@ pub(super) fn parameters(op: &Op) -> Vec<WeightSpec<'_>> {
     }
 }
 
-/// The order of elements in which a node reads and writes values with spatial dimensions.
-pub(super) fn layout(op: &Op) -> Layout {
+/// The order of elements in which a node reads and writes values with spatial dimensions; `shape` is that
+/// of its first input.
+pub(super) fn layout(op: &Op, shape: &[usize]) -> Layout {
     match op {
         Op::Linear(_) | Op::Recurrent(_) => Layout::Logical,
+        Op::Mean { axes, keepdim } if !keepdim => {
+            // what is left of channels last has the logical order only without spatial dimensions
+            // beside the channels, and no layout of its own
+            let left: Vec<usize> = (0..shape.len())
+                .filter(|axis| !axes.contains(axis))
+                .collect();
+            match left[..] {
+                [] | [_] | [0, _] => Layout::ChannelsLast,
+                _ => Layout::Logical,
+            }
+        }
         _ => Layout::ChannelsLast,
     }
 }
@@ -57,11 +69,25 @@ fn window3(kernel: &[usize], stride: &[usize], padding: &[usize], dilation: &[us
     }
 }
 
+/// The axis of a storage order that holds a dimension of a value of that rank.
+fn stored_axis(layout: Layout, rank: usize, axis: usize) -> usize {
+    match (layout, axis) {
+        (Layout::ChannelsLast, 1) if rank > 2 => rank - 1,
+        (Layout::ChannelsLast, 2..) => axis - 1,
+        _ => axis,
+    }
+}
+
 fn pool_window(pool: &Pool) -> Window {
     window(&pool.kernel, &pool.stride, &pool.padding, &pool.dilation)
 }
 
-pub(super) fn node_op(op: &Op) -> NodeOp {
+fn pool_window3(pool: &Pool) -> Window3 {
+    window3(&pool.kernel, &pool.stride, &pool.padding, &pool.dilation)
+}
+
+/// The operator; `shape` is that of its first input.
+pub(super) fn node_op(op: &Op, shape: &[usize]) -> NodeOp {
     match op {
         Op::Conv(conv) => {
             let (kernel, groups) = (&conv.weight.shape()[2..], conv.groups);
@@ -88,6 +114,27 @@ pub(super) fn node_op(op: &Op) -> NodeOp {
         Op::Add => NodeOp::Add,
         Op::Mul => NodeOp::Mul,
         Op::Unary(function) => NodeOp::Unary(*function),
+        Op::MaxPool(pool) if pool.kernel.len() == 3 => NodeOp::MaxPool3d {
+            window: pool_window3(pool),
+        },
+        Op::AvgPool {
+            pool,
+            count_include_pad,
+            divisor_override,
+        } if pool.kernel.len() == 3 => NodeOp::AvgPool3d {
+            window: pool_window3(pool),
+            count_include_pad: *count_include_pad,
+            divisor_override: *divisor_override,
+        },
+        Op::AdaptiveAvgPool(sizes) if sizes.iter().all(|size| *size == 1) => NodeOp::GlobalAvgPool,
+        Op::AdaptiveAvgPool(_) => NodeOp::AdaptiveAvgPool,
+        Op::Mean { axes, .. } => {
+            let stored = |axis: &usize| stored_axis(layout(op, shape), shape.len(), *axis);
+            let axes = axes.iter().fold(0, |mask, axis| {
+                mask | 1u32.unbounded_shl(stored(axis) as u32)
+            });
+            NodeOp::Mean { axes }
+        }
         Op::MaxPool(pool) => NodeOp::MaxPool {
             window: pool_window(pool),
         },

@@ -52,7 +52,13 @@ impl Lowering<'_> {
             dtype_config: dtypes.name,
             parameters: &parameters,
             reduce_range: quantized.qconfig.activation.reduce_range,
-            ..StepInfo::new(&node.name, kernel, op::node_op(&node.op), &inputs, whole)
+            ..StepInfo::new(
+                &node.name,
+                kernel,
+                op::node_op(&node.op, &[]),
+                &inputs,
+                whole,
+            )
         })?;
         let mut offset = 0;
         for (id, shape) in shapes {
