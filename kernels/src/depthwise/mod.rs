@@ -10,7 +10,9 @@
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
-mod avx512;
+mod avx512bw;
+#[cfg(target_arch = "x86_64")]
+mod avx512vnni;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod reference;
@@ -402,8 +404,11 @@ pub(crate) fn run(call: Call<'_>) -> Result<(), BlobError> {
         };
         match call.isa.level() {
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: an `Isa` of this level proves that the CPU has AVX2, AVX-512 F and VNNI.
-            IsaLevel::Avx512Vnni => unsafe { avx512::row(row, here) },
+            // SAFETY: an `Isa` of this level proves that the CPU has AVX2, AVX-512 F, BW and VNNI.
+            IsaLevel::Avx512Vnni => unsafe { avx512vnni::row(row, here) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above, without VNNI.
+            IsaLevel::Avx512Bw => unsafe { avx512bw::row(row, here) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: an `Isa` of such a level proves that the CPU has AVX2.
             level if level.has_avx2() => unsafe { avx2::row(row, here) },
@@ -422,7 +427,9 @@ pub(crate) fn run(call: Call<'_>) -> Result<(), BlobError> {
 pub(crate) fn variant(blob: &[u8], isa: Isa) -> &'static str {
     match (isa.level(), read(blob)) {
         #[cfg(target_arch = "x86_64")]
-        (IsaLevel::Avx512Vnni, Ok(layer)) => avx512::variant(&layer),
+        (IsaLevel::Avx512Vnni, Ok(layer)) => avx512vnni::variant(&layer),
+        #[cfg(target_arch = "x86_64")]
+        (IsaLevel::Avx512Bw, Ok(layer)) => avx512bw::variant(&layer),
         #[cfg(target_arch = "x86_64")]
         (level, Ok(layer)) if level.has_avx2() => avx2::variant(&layer),
         #[cfg(target_arch = "aarch64")]

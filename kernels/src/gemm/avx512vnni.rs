@@ -1,21 +1,15 @@
 //! AVX-512 with VNNI: `vpdpbusd` sums four products of `u8 * i8` exactly.
 //!
-//! Tiles are `MR` rows by `NV` vectors of sixteen columns. Rows are read where they lie if every tap
-//! is a whole number of groups of four; else they are gathered into the block first.
+//! Tiles are `MR` rows by `NV` vectors of sixteen columns.
 
 use core::arch::x86_64::*;
 use core::ptr;
 
 use super::finish::{Finish, ceiling};
-use super::geometry::Taps;
 use super::packed::Columns;
 use super::panels::{DEPTH, Panel, STEP};
-use super::{BLOCK, Job, Rows, Scratch};
-
-/// Pointers to taps that a block may have: `runs * rows`.
-const POINTERS: usize = 512;
-/// More runs than this are gathered, as few rows would fit.
-const RUNS: usize = 32;
+use super::pointers::Pointers;
+use super::{Job, Rows, Scratch};
 
 /// Computes the job's part.
 ///
@@ -32,37 +26,13 @@ pub(super) unsafe fn run<R: Rows>(
 ) {
     let packed = job.packed;
     let depth = packed.panels.depth();
-    let asymmetric = !packed.columns(0).zero_points.is_empty();
-    let image = job.rows.image().filter(|image| {
-        let geometry = image.geometry;
-        !asymmetric && geometry.tap_channels().is_multiple_of(DEPTH) && geometry.taps() <= RUNS
-    });
-    let runs = image.map_or(1, |image| image.geometry.taps());
-    let most = (POINTERS / runs).min(plan.block);
-    let mut sums = [0i32; BLOCK];
-    let mut table = [ptr::null::<u8>(); POINTERS];
-    if let Some(image) = image {
-        // what taps in the padding read
-        row.fill(image.zero_point);
-    }
+    let mut pointers = Pointers::new(job, row, plan);
+    let runs = pointers.runs;
     let mut start = job.part.rows.start;
     while start < job.part.rows.end {
-        let rows = (job.part.rows.end - start).min(most);
+        let rows = (job.part.rows.end - start).min(pointers.most);
         for group in 0..packed.geometry.groups {
-            if let Some(image) = image {
-                point(&image, start, rows, group, row, &mut table);
-            } else {
-                for (r, cells) in block.chunks_exact_mut(plan.pitch).take(rows).enumerate() {
-                    let cells = &mut cells[..depth * DEPTH];
-                    job.rows
-                        .gather(start + r, group, &mut cells[..packed.panels.k]);
-                    cells[packed.panels.k..].fill(0);
-                    if asymmetric {
-                        sums[r] = cells.iter().map(|x| i32::from(*x)).sum();
-                    }
-                    table[r] = cells.as_ptr();
-                }
-            }
+            pointers.fill(job, (start, rows), group, row, block, plan);
             for panel in job.panels().map(|index| packed.panels.panel(index)) {
                 let vectors = panel.width / STEP;
                 let tallest = TALLEST[vectors - 1];
@@ -73,11 +43,11 @@ pub(super) unsafe fn run<R: Rows>(
                     let to = rows * (tile + 1) / tiles;
                     let at = job.output(start + from, group, panel.column) * job.finish.element();
                     let call = Tile {
-                        a: &table[from..],
+                        a: &pointers.table[from..],
                         a_pitch: rows,
                         runs,
                         run_depth: depth / runs,
-                        sums: &sums[from..],
+                        sums: &pointers.sums[from..],
                         weights: &packed.group(group)[panel.start..],
                         panel,
                         columns: packed.columns(group),
@@ -94,26 +64,6 @@ pub(super) unsafe fn run<R: Rows>(
             }
         }
         start += rows;
-    }
-}
-
-/// Points `table[run * rows + r]` to the tap of a row.
-fn point(
-    image: &Taps<'_>,
-    start: usize,
-    rows: usize,
-    group: usize,
-    padding: &[u8],
-    table: &mut [*const u8],
-) {
-    for r in 0..rows {
-        let corner = image.geometry.corner(start + r);
-        for (run, tap) in image.geometry.window_taps().enumerate() {
-            table[run * rows + r] = match image.geometry.tap(corner, group, tap) {
-                Some(elements) => image.input[elements].as_ptr(),
-                None => padding.as_ptr(),
-            };
-        }
     }
 }
 
@@ -269,7 +219,7 @@ impl Tile<'_> {
 /// `section` must have `64 * NV` bytes from `at` on.
 #[target_feature(enable = "avx512f")]
 #[inline]
-unsafe fn load<const NV: usize>(section: &[u8], at: usize) -> [__m512i; NV] {
+pub(super) unsafe fn load<const NV: usize>(section: &[u8], at: usize) -> [__m512i; NV] {
     // SAFETY: the caller's promise.
     unsafe { load_at(section.as_ptr().add(at)) }
 }
@@ -296,7 +246,7 @@ unsafe fn load_at<const NV: usize>(from: *const u8) -> [__m512i; NV] {
 /// apart.
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
-unsafe fn requantize<const MR: usize, const NV: usize>(
+pub(super) unsafe fn requantize<const MR: usize, const NV: usize>(
     acc: &[[__m512i; NV]; MR],
     scale: &[__m512i; NV],
     [zero_point, low, high]: [u8; 3],
@@ -340,7 +290,7 @@ unsafe fn requantize<const MR: usize, const NV: usize>(
 /// bytes apart.
 #[target_feature(enable = "avx512f")]
 #[inline]
-unsafe fn dequantize<const MR: usize, const NV: usize>(
+pub(super) unsafe fn dequantize<const MR: usize, const NV: usize>(
     acc: &[[__m512i; NV]; MR],
     scale: &[__m512i; NV],
     bias: &[__m512i; NV],

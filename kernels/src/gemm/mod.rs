@@ -7,7 +7,11 @@
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
+mod avx512bw;
+#[cfg(target_arch = "x86_64")]
 mod avx512vnni;
+#[cfg(target_arch = "x86_64")]
+mod avxvnni;
 mod finish;
 mod geometry;
 #[cfg(target_arch = "aarch64")]
@@ -18,6 +22,8 @@ mod neondot;
 mod neoni8mm;
 mod packed;
 mod panels;
+#[cfg(target_arch = "x86_64")]
+mod pointers;
 mod reference;
 mod rows;
 mod weight;
@@ -322,6 +328,12 @@ pub(crate) fn run<R: Rows>(
         // `block` against the plan, and `Packed` against the geometry.
         IsaLevel::Avx512Vnni => unsafe { avx512vnni::run(&job, output, row, block, &plan) },
         #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above, with `isa` proving all of these but VNNI.
+        IsaLevel::Avx512Bw => unsafe { avx512bw::run(&job, output, row, block, &plan) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above, with `isa` proving AVX2, FMA, F16C and AVX-VNNI.
+        IsaLevel::AvxVnni => unsafe { avxvnni::run(&job, output, row, block, &plan) },
+        #[cfg(target_arch = "x86_64")]
         // SAFETY: as above, with `isa` proving AVX2, FMA and F16C.
         level if level.has_avx2() => unsafe { avx2::run(&job, output, row, block, &plan) },
         #[cfg(target_arch = "aarch64")]
@@ -397,6 +409,10 @@ pub(crate) fn variant(isa: Isa) -> &'static str {
     match isa.level() {
         #[cfg(target_arch = "x86_64")]
         IsaLevel::Avx512Vnni => "6x64c4__avx512vnni",
+        #[cfg(target_arch = "x86_64")]
+        IsaLevel::Avx512Bw => "12x16c4__avx512bw",
+        #[cfg(target_arch = "x86_64")]
+        IsaLevel::AvxVnni => "6x16c4__avxvnni",
         #[cfg(target_arch = "x86_64")]
         level if level.has_avx2() => "6x16c2__avx2",
         #[cfg(target_arch = "aarch64")]

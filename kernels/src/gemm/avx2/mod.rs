@@ -16,6 +16,7 @@ use super::panels::{DEPTH, Panel};
 use super::{BLOCK, Job, Rows, Scratch};
 use crate::vector::{Narrow, store};
 
+pub(in crate::gemm) use wide::requantize as requantize_rows;
 pub(in crate::gemm) use winograd::run as winograd;
 
 /// Columns of a vector.
@@ -112,7 +113,7 @@ pub(super) unsafe fn run<R: Rows>(
 
 /// Widens a row to 16 bits, with zeros up to the next group of four.
 #[target_feature(enable = "avx2")]
-fn widen(row: &[u8], wide: &mut [u8]) {
+pub(in crate::gemm) fn widen(row: &[u8], wide: &mut [u8]) {
     let (whole, rest) = row.as_chunks::<16>();
     let (cells, tail) = wide.split_at_mut(whole.len() * 32);
     for (x, y) in whole.iter().zip(cells.as_chunks_mut::<32>().0) {
@@ -342,7 +343,7 @@ impl Tile<'_> {
 /// `section` must have `32 * NV` bytes from `at` on.
 #[target_feature(enable = "avx2")]
 #[inline]
-unsafe fn load<const NV: usize>(section: &[u8], at: usize) -> [__m256i; NV] {
+pub(in crate::gemm) unsafe fn load<const NV: usize>(section: &[u8], at: usize) -> [__m256i; NV] {
     let mut vectors = [_mm256_setzero_si256(); NV];
     for (v, vector) in vectors.iter_mut().enumerate() {
         // SAFETY: the caller's promise.
@@ -396,7 +397,7 @@ unsafe fn requantize<const MR: usize, const NV: usize>(
 /// `out` must be writable for `4 * count` bytes in each of `MR` rows `pitch` bytes apart.
 #[target_feature(enable = "avx2")]
 #[inline]
-unsafe fn dequantize<const MR: usize, const NV: usize>(
+pub(in crate::gemm) unsafe fn dequantize<const MR: usize, const NV: usize>(
     acc: &[[__m256i; NV]; MR],
     scale: &[__m256i; NV],
     bias: &[__m256i; NV],

@@ -303,7 +303,7 @@ impl Slice<'_> {
 /// `out` must be writable for `count` bytes, at most `8 * NV`, in each of `MR` rows `pitch` bytes apart.
 #[target_feature(enable = "avx2")]
 #[inline]
-unsafe fn requantize<const MR: usize, const NV: usize>(
+pub(in crate::gemm) unsafe fn requantize<const MR: usize, const NV: usize>(
     acc: &[[__m256i; NV]; MR],
     scale: &[__m256i; NV],
     narrow: &Narrow,

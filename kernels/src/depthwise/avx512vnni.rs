@@ -5,12 +5,10 @@
 
 use core::arch::x86_64::*;
 
-use super::{Layer, Row, avx2, window_rows};
+use super::avx512bw::{self, BLOCK, Block, words};
+use super::{Layer, Row, window_rows};
 
-/// Channels of a block; the last block of a row overlaps the one before.
-const BLOCK: usize = 16;
-
-/// Whether [`sweep`] takes the layer; AVX2 takes the others.
+/// Whether [`sweep`] takes the layer; the level below takes the others.
 fn takes(layer: &Layer<'_>) -> bool {
     layer.narrow
         && layer.out_channels == layer.geometry.channels
@@ -23,15 +21,15 @@ pub(super) fn variant(layer: &Layer<'_>) -> &'static str {
     match layer.geometry.window.kernel {
         [3, 3] if takes(layer) => "dw3x3_16c__avx512vnni",
         [5, 5] if takes(layer) => "dw5x5_16c__avx512vnni",
-        _ => avx2::variant(layer),
+        _ => avx512bw::variant(layer),
     }
 }
 
 /// Computes as many outputs as fit.
-#[target_feature(enable = "avx2,avx512f,avx512vnni")]
+#[target_feature(enable = "avx2,avx512f,avx512bw,avx512vnni")]
 pub(super) fn row(row: Row<'_>, output: &mut [u8]) {
     if !takes(row.layer) {
-        return avx2::row(row, output);
+        return avx512bw::row(row, output);
     }
     let channels = row.layer.out_channels;
     for c in (0..channels).step_by(BLOCK) {
@@ -47,7 +45,7 @@ pub(super) fn row(row: Row<'_>, output: &mut [u8]) {
 /// four 128-bit lanes, and of the four channels in a dword, lane `l` has a weight for the one at `l`.
 /// So each dword sums one channel, and one permutation at the end brings them in order.
 #[inline]
-#[target_feature(enable = "avx2,avx512f,avx512vnni")]
+#[target_feature(enable = "avx2,avx512f,avx512bw,avx512vnni")]
 fn sweep<const K: usize>(row: Row<'_>, c: usize, output: &mut [u8]) {
     let Row { layer, first, .. } = row;
     let (channels, geometry) = (layer.out_channels, layer.geometry);
@@ -71,12 +69,7 @@ fn sweep<const K: usize>(row: Row<'_>, c: usize, output: &mut [u8]) {
             *weight = _mm512_sllv_epi32(_mm512_and_si512(half, low), lane);
         }
     }
-    let init = words(layer.init, c);
-    let scale = _mm512_castsi512_ps(words(layer.scale, c));
-    let zero_point = _mm512_set1_epi32(layer.output.zero_point.into());
-    let ceiling = _mm512_set1_ps(f32::from(255 - layer.output.zero_point));
-    let least = _mm_set1_epi8(layer.output.low as i8);
-    let most = _mm_set1_epi8(layer.output.high as i8);
+    let block = Block::new(layer, c);
     let padding = [layer.zero_point; BLOCK];
     let rows: [_; K] = window_rows(row, c, &padding);
     let columns = 0..geometry.input[1] as i64;
@@ -99,27 +92,7 @@ fn sweep<const K: usize>(row: Row<'_>, c: usize, output: &mut [u8]) {
             }
         }
         x += geometry.window.stride[1] as i64;
-        let sum = _mm512_add_epi32(_mm512_permutexvar_epi32(order, acc), init);
-        // bounded above before the conversion; below, what overflows is i32::MIN, and ends as 0
-        let scaled = _mm512_min_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale), ceiling);
-        let q = _mm512_add_epi32(_mm512_cvtps_epi32(scaled), zero_point);
-        let q = _mm512_cvtusepi32_epi8(_mm512_max_epi32(q, _mm512_setzero_si512()));
-        let q = _mm_min_epu8(_mm_max_epu8(q, least), most);
-        let start = i * channels + c;
-        if let Some(to) = output.get_mut(start..start + BLOCK) {
-            // SAFETY: the slice has 16 writable bytes and the store asks for no alignment.
-            unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), q) }
-        }
-    }
-}
-
-/// Sixteen words of a section from `first` on; zeros behind its end.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn words(section: &[[u8; 4]], first: usize) -> __m512i {
-    match section.get(first..first + BLOCK) {
-        // SAFETY: the slice has 64 readable bytes and the load asks for no alignment.
-        Some(words) => unsafe { _mm512_loadu_si512(words.as_ptr().cast()) },
-        None => _mm512_setzero_si512(),
+        let sum = _mm512_permutexvar_epi32(order, acc);
+        block.store(sum, output, i * channels + c);
     }
 }

@@ -1,14 +1,21 @@
 #!/usr/bin/env bash
-# Runs tests on an emulated CPU with AVX-512 VNNI; see README.md beside this file.
+# Runs tests on an emulated CPU that has a level; see README.md beside this file.
 #
-#   tests/emulate/avx512.sh [cargo test selection] [-- libtest arguments]
+#   tests/emulate/x86.sh [cargo test selection] [-- libtest arguments]
 #
 # Without arguments: every test of qconfig-kernels.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-bochs=${BOCHS:-bochs}                      # Bochs 2.7 or newer with EVEX
-model=${EMULATE_CPU:-corei7_icelake_u}     # or tigerlake
+level=${EMULATE_LEVEL:-avx512vnni}         # what QCONFIG_ISA is set to
+case $level in                             # a CPU that has it and little more; how Linux calls it
+    avx512vnni) model=corei7_icelake_u flag=avx512_vnni ;;
+    avx512bw) model=corei7_skylake_x flag=avx512bw ;;
+    avxvnni) model=arrow_lake flag=avx_vnni ;;
+    *) model=corei7_haswell_4770 flag=avx2 ;;
+esac
+model=${EMULATE_CPU:-$model}
+bochs=${BOCHS:-bochs}                      # Bochs 2.7 or newer with EVEX; 3.0 for avxvnni
 share=${BOCHS_SHARE:-/usr/share/bochs}     # its BIOS images
 limit=${EMULATE_SECONDS:-7200}             # the longest a run may take
 : "${QCONFIG_CASES:=40}"                   # random cases a test, at most
@@ -60,11 +67,9 @@ done
 /bin/busybox mount -t devtmpfs dev /dev
 {
 /bin/busybox grep -m 1 'model name' /proc/cpuinfo
-if ! /bin/busybox grep -q avx512_vnni /proc/cpuinfo; then
-    echo '@ no-avx512_vnni 1'
-fi
 EOF
-    echo "export QCONFIG_CASES=$QCONFIG_CASES HOME=/tmp RUST_BACKTRACE=0"
+    echo "/bin/busybox grep -qw $flag /proc/cpuinfo || echo '@ no-$flag 1'"
+    echo "export QCONFIG_CASES=$QCONFIG_CASES QCONFIG_ISA=$level HOME=/tmp RUST_BACKTRACE=0"
     for binary in "${binaries[@]}"; do
         name=$(basename "$binary")
         echo "echo '== ${name%-*}'"
