@@ -37,7 +37,7 @@ crate::backend_config! {
         kernel for mul => crate::kernels::Q8Mul;
         kernel none;
     }
-    group cat: default { kernel none; }
+    group cat: default { kernel => crate::kernels::Q8Cat; }
     group default_ops: default {
         kernel for elu | leaky_relu | hardswish => crate::kernels::Q8Lut;
         kernel for dropout => crate::kernels::Reshape;
@@ -49,6 +49,7 @@ crate::backend_config! {
     }
     group share_qparams: default {
         kernel for relu | relu6 | hardtanh | clamp => crate::kernels::Q8Clamp;
+        kernel for stack => crate::kernels::Q8Cat;
         kernel for floordiv => crate::kernels::Q8Lut;
         kernel for max_pool1d | max_pool2d | max_pool3d => crate::kernels::Q8MaxPool;
         kernel for avg_pool1d | avg_pool2d | avg_pool3d => crate::kernels::Q8AvgPool;

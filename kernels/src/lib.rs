@@ -6,6 +6,7 @@ mod add;
 mod affine;
 mod blob;
 mod broadcast;
+mod cat;
 mod clamp;
 mod depthwise;
 mod dequantize;
@@ -37,6 +38,7 @@ mod vector;
 mod volume;
 
 pub use add::Q8Add;
+pub use cat::Q8Cat;
 pub use clamp::Q8Clamp;
 pub use depthwise::Q8Depthwise;
 pub use dequantize::Dequantize;

@@ -212,6 +212,11 @@ pub enum NodeOp {
     Add,
     /// `a * b`; the shapes broadcast as those of [`NodeOp::Add`].
     Mul,
+    /// Several tensors behind each other.
+    Cat {
+        /// The axis, in storage order.
+        axis: usize,
+    },
     /// A function of each element; input and output have the same shape.
     Unary(Unary),
     /// Maximum over a window; padding never wins.

@@ -12,7 +12,7 @@ use crate::aligned::AlignedBytes;
 use crate::place::Place;
 
 /// Most inputs a step may have: a call gathers them in an array on the stack.
-pub const MAX_INPUTS: usize = 16;
+pub const MAX_INPUTS: usize = 64;
 
 /// A tensor of one plan: its place in [`Plan::tensors`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]

@@ -10,6 +10,7 @@
 
 mod bad_input;
 mod bad_json;
+mod cat;
 mod decisions;
 mod digits_accuracy;
 mod digits_observers;
@@ -18,4 +19,5 @@ mod digits_torch;
 mod elementwise;
 mod flow;
 mod recurrent;
+mod sharing;
 mod spatial;

@@ -14,6 +14,7 @@
 
 mod activation;
 mod add;
+mod cat;
 mod choose_qparams;
 mod conv;
 mod convert;

@@ -718,6 +718,39 @@ def mul(dtype, cases):
     return fam
 
 
+def cat(dtype, cases):
+    """Every third case has one set of parameters for all; else each tensor its own, where torch's vector bodies
+    may be a step off."""
+    fam = Family(f"cat_{dtype}", op="cat", dtype=dtype)
+    rng = fam.rng
+    off = total = 0
+    for i in range(cases):
+        axis, shared = int(rng.randint(4)), i % 3 == 0
+        shape = [int(rng.randint(1, 5)) for _ in range(4)]
+        so, zo = scale(rng, 1e-3, 0.2), zero_point(rng, dtype)
+        tensors, arrays, meta, want = [], {}, {}, []
+        for name in ("a", "b", "c")[:int(rng.randint(2, 4))]:
+            shape[axis] = int(rng.randint(1, 7))
+            s, z = (so, zo) if shared else (float(f32(so * np.exp(rng.uniform(-1, 1)))), zero_point(rng, dtype))
+            arrays[name] = integers(rng, dtype, shape)
+            meta[f"{name}_scale"], meta[f"{name}_zero_point"] = s, z
+            tensors.append(quantized(arrays[name], s, z, dtype))
+            want.append(arrays[name] if (s, z) == (so, zo) else
+                        quantize(dequantize(arrays[name], s, z), so, zo, dtype))
+        y = OPS.cat(tensors, axis, so, zo)
+        assert (y.q_scale(), y.q_zero_point()) == (so, zo)
+        y, want = y.int_repr().numpy(), np.concatenate(want, axis)
+        if shared:
+            fam.check(y, want)
+        else:
+            steps = np.abs(y.astype(int) - want.astype(int))
+            assert steps.max() <= 1
+            off, total = off + int(steps.sum()), total + steps.size
+        fam.add(dict(arrays, y=y), axis=axis, exact=shared, y_scale=so, y_zero_point=zo, **meta)
+    print(f"  others: {off} of {total} one step from the formula")
+    return fam
+
+
 # ---------------------------------------------------------------- functions of one value
 
 UNARY = ["sigmoid", "tanh", "hardsigmoid", "hardswish", "leaky_relu", "elu", "gelu", "gelu_tanh"]
@@ -1057,6 +1090,8 @@ FAMILIES = {
     "clamp_qint8": lambda: clamp("qint8", 200),
     "mul_quint8": lambda: mul("quint8", 240),
     "mul_qint8": lambda: mul("qint8", 240),
+    "cat_quint8": lambda: cat("quint8", 210),
+    "cat_qint8": lambda: cat("qint8", 210),
     "unary_quint8": lambda: unary("quint8", 320),
     "unary_qint8": lambda: unary("qint8", 160),
     "scalar_quint8": lambda: scalar("quint8", 240),

@@ -2,6 +2,7 @@
 
 use qconfig_core::kernel::{
     BlobError, Call, Kernel, KernelFamily, NodeOp, NodeSpec, Refusal, Signature, Sizes, Split,
+    TensorSpec,
 };
 use qconfig_core::{DType, Isa};
 
@@ -40,6 +41,19 @@ impl KernelFamily for Requantize {
     };
 }
 
+/// The stored output of each stored input.
+pub(crate) fn table(
+    input: &TensorSpec<'_>,
+    output: &TensorSpec<'_>,
+) -> Result<lut::Table, Refusal> {
+    let (from, to) = (stored("input", input)?, stored("output", output)?);
+    let mut table = [0; 256];
+    for (q, y) in (0..=255).zip(&mut table) {
+        *y = quantize(real(from, q), to);
+    }
+    Ok(table)
+}
+
 fn plan(spec: &NodeSpec<'_>) -> Result<(u32, lut::Table), Refusal> {
     if spec.op != NodeOp::Requantize {
         return Err(Refusal::Operator(
@@ -47,11 +61,10 @@ fn plan(spec: &NodeSpec<'_>) -> Result<(u32, lut::Table), Refusal> {
         ));
     }
     let [input] = units::arity(spec)?;
-    let (from, to) = (stored("input", input)?, stored("output", &spec.output)?);
-    let (low, high) = bounds(spec.activation, to);
-    let mut table = [0; 256];
-    for (q, y) in (0..=255).zip(&mut table) {
-        *y = quantize(real(from, q), to).max(low).min(high);
+    let mut table = table(input, &spec.output)?;
+    let (low, high) = bounds(spec.activation, stored("output", &spec.output)?);
+    for y in &mut table {
+        *y = (*y).max(low).min(high);
     }
     Ok((units::same_shape(input, &spec.output)?, table))
 }

@@ -1,6 +1,7 @@
 //! Runs a graph in float: what calibration watches and what quantized results are compared with.
 
 mod binary;
+mod cat;
 mod conv;
 mod linear;
 mod norm;
@@ -200,6 +201,7 @@ fn compute(node: &Node, inputs: &[&Tensor], weight: Option<&Tensor>, shape: &[us
         Op::BatchNorm(bn) => norm::normalize(bn, x),
         Op::Relu => map(x, |x| x.max(0.0)),
         Op::Clamp { low, high } => map(x, |x| x.max(*low).min(*high)),
+        Op::Cat { axis } | Op::Stack { axis } => cat::concatenated(inputs, *axis, shape),
         Op::Unary(function) => map(x, |x| qconfig_kernels::unary(*function, x)),
         Op::Add => binary::zipped(x, inputs[1], shape, |a, b| a + b),
         Op::Mul => binary::zipped(x, inputs[1], shape, |a, b| a * b),

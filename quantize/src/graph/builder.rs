@@ -250,6 +250,32 @@ impl GraphBuilder {
         self.node(name, torch::mul::SPELLING, Op::Mul, &[a, b])
     }
 
+    /// `torch.cat`.
+    ///
+    /// # Errors
+    /// [`GraphError`].
+    pub fn cat(
+        &mut self,
+        name: &str,
+        inputs: &[ValueId],
+        axis: usize,
+    ) -> Result<ValueId, GraphError> {
+        self.node(name, torch::cat::SPELLING, Op::Cat { axis }, inputs)
+    }
+
+    /// `torch.stack`.
+    ///
+    /// # Errors
+    /// [`GraphError`].
+    pub fn stack(
+        &mut self,
+        name: &str,
+        inputs: &[ValueId],
+        axis: usize,
+    ) -> Result<ValueId, GraphError> {
+        self.node(name, torch::stack::SPELLING, Op::Stack { axis }, inputs)
+    }
+
     /// `torch.flatten(x, 1)`.
     ///
     /// # Errors

@@ -255,6 +255,16 @@ pub enum Op {
     Add,
     /// `a * b`, of shapes that broadcast.
     Mul,
+    /// Several tensors behind each other.
+    Cat {
+        /// The axis.
+        axis: usize,
+    },
+    /// Several tensors of one shape behind each other along a new axis.
+    Stack {
+        /// The axis of the output that is new.
+        axis: usize,
+    },
     /// A function of each element.
     Unary(Unary),
     /// Maximum over windows.

@@ -1,6 +1,7 @@
 //! Output shapes, and what does not fit.
 
 mod binary;
+mod cat;
 mod conv_transpose;
 mod mean;
 mod recurrent;
@@ -19,12 +20,13 @@ pub(super) fn output_shapes(op: &Op, inputs: &[&[usize]]) -> Result<Vec<Vec<usiz
 
 /// The output shape of an operator with one output, or what does not fit.
 fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, GraphProblem> {
-    let expected = if matches!(op, Op::Add | Op::Mul) {
-        2
-    } else {
-        1
+    let expected = match op {
+        Op::Add | Op::Mul => 2,
+        // any number
+        Op::Cat { .. } | Op::Stack { .. } => inputs.len().max(1),
+        _ => 1,
     };
-    let (1 | 2, Some(first)) = (inputs.len(), inputs.first()) else {
+    let Some(first) = inputs.first() else {
         return Err(GraphProblem::Inputs {
             expected,
             found: inputs.len(),
@@ -106,6 +108,8 @@ fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, GraphProblem
         // it has several
         Op::Recurrent(_) => Err(misfit("a recurrent layer has several outputs")),
         Op::Relu | Op::Identity => Ok(shape),
+        Op::Cat { axis } => cat::concatenated(*axis, inputs),
+        Op::Stack { axis } => cat::stacked(*axis, inputs),
         Op::Unary(function) => unary::checked(*function).map(|()| shape),
         Op::Clamp { low, high } if low <= high => Ok(shape),
         Op::Clamp { low, high } => parameter(format!("the clamp {low}..{high} is empty")),

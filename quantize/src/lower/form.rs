@@ -120,6 +120,23 @@ impl Lowering<'_> {
         self.form(id, dtype, qparams, layout)
     }
 
+    /// The value in the graph's order, with a new axis of size 1.
+    pub(super) fn with_axis(
+        &mut self,
+        id: ValueId,
+        dtype: DType,
+        qparams: Option<QParams>,
+        axis: usize,
+    ) -> Result<TensorId, LowerError> {
+        let from = self.form(id, dtype, qparams, Layout::Logical)?;
+        let value = &self.model.graph.values[id.0];
+        let (name, mut shape) = (format!("{}:row", value.name), value.shape.clone());
+        shape.insert(axis, 1);
+        let to = self.tensor(&name, dtype, qparams, &shape)?;
+        self.builder.alias(from, to)?;
+        Ok(to)
+    }
+
     /// The value channels last as an operand of a result of that rank: what has fewer axes is aligned at
     /// the last, so that its axes are others than those it would have alone.
     pub(super) fn aligned(

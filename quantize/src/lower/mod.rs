@@ -240,6 +240,9 @@ impl Lowering<'_> {
                     let rank = self.model.graph.values[node.output.0].shape.len();
                     inputs.push(self.aligned(*id, dtype, qparams, rank)?);
                 }
+                None if let Op::Stack { axis } = node.op => {
+                    inputs.push(self.with_axis(*id, dtype, qparams, axis)?);
+                }
                 None => inputs.push(self.form(*id, dtype, qparams, layout)?),
             }
         }

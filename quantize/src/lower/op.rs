@@ -33,7 +33,7 @@ pub(super) fn parameters(op: &Op) -> Vec<WeightSpec<'_>> {
 /// of its first input.
 pub(super) fn layout(op: &Op, shape: &[usize]) -> Layout {
     match op {
-        Op::Linear(_) | Op::Recurrent(_) => Layout::Logical,
+        Op::Linear(_) | Op::Recurrent(_) | Op::Stack { .. } => Layout::Logical,
         Op::Mean { axes, keepdim } if !keepdim => {
             // what is left of channels last has the logical order only without spatial dimensions
             // beside the channels, and no layout of its own
@@ -113,6 +113,10 @@ pub(super) fn node_op(op: &Op, shape: &[usize]) -> NodeOp {
         Op::Linear(_) => NodeOp::Linear,
         Op::Add => NodeOp::Add,
         Op::Mul => NodeOp::Mul,
+        Op::Cat { axis } => NodeOp::Cat {
+            axis: stored_axis(layout(op, shape), shape.len(), *axis),
+        },
+        Op::Stack { axis } => NodeOp::Cat { axis: *axis },
         Op::Unary(function) => NodeOp::Unary(*function),
         Op::MaxPool(pool) if pool.kernel.len() == 3 => NodeOp::MaxPool3d {
             window: pool_window3(pool),
