@@ -55,7 +55,8 @@ crate::backend_config! {
         kernel for avg_pool1d | avg_pool2d | avg_pool3d => crate::kernels::Q8AvgPool;
         kernel for adaptive_avg_pool1d | adaptive_avg_pool2d | adaptive_avg_pool3d => crate::kernels::Q8AdaptiveAvgPool;
         kernel for mean => crate::kernels::Q8Mean;
-        kernel for flatten | reshape | view | squeeze | unsqueeze | identity | contiguous | detach => crate::kernels::Reshape;
+        kernel for flatten | reshape | view | squeeze | unsqueeze | identity | contiguous | detach | resize => crate::kernels::Reshape;
+        kernel for transpose | permute | narrow | repeat | repeat_interleave | pixel_shuffle | pixel_unshuffle => crate::kernels::Rearrange;
         kernel none;
     }
     group bn: default { kernel none; }

@@ -178,6 +178,102 @@ pub struct Window3 {
     pub dilation: [usize; 3],
 }
 
+/// A view of a tensor: output element `[i0, i1, ..]`, row-major in storage order, is input element
+/// `offset + i0 * steps[0] + i1 * steps[1] + ..`.
+///
+/// ```
+/// use qconfig_core::kernel::Strides;
+/// // a matrix of 3 x 4, transposed
+/// let view = Strides::new(&[(4, 1), (3, 4)], 0).unwrap();
+/// assert_eq!((view.elements(), view.last(), view.run()), (Some(12), Some(11), None));
+/// // its second line
+/// assert_eq!(Strides::new(&[(1, 4), (4, 1)], 4).unwrap().run(), Some(4));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Strides {
+    /// The first element.
+    pub offset: usize,
+    /// Positions along each dimension, the outermost first; 1 in front of those there are.
+    pub sizes: [usize; Self::RANK],
+    /// Elements of the input between neighbours along each; 0 repeats one.
+    pub steps: [usize; Self::RANK],
+}
+
+impl Strides {
+    /// Most dimensions of a view.
+    pub const RANK: usize = 8;
+    /// One element, the first.
+    pub const IDENTITY: Self = Self {
+        offset: 0,
+        sizes: [1; Self::RANK],
+        steps: [0; Self::RANK],
+    };
+
+    /// A view with these sizes and steps, the outermost first, dimensions that lie behind each other
+    /// merged; `None` where more than [`Strides::RANK`] are left.
+    pub fn new(dimensions: &[(usize, usize)], offset: usize) -> Option<Self> {
+        let mut view = Self {
+            offset,
+            ..Self::IDENTITY
+        };
+        let mut free = Self::RANK;
+        for &(size, step) in dimensions.iter().rev() {
+            if size == 1 {
+                continue;
+            }
+            // one step of this dimension is all of the one inside it
+            if let (Some(inner), Some(inner_step)) = (view.sizes.get(free), view.steps.get(free))
+                && inner.checked_mul(*inner_step) == Some(step)
+            {
+                let merged = inner.checked_mul(size)?;
+                *view.sizes.get_mut(free)? = merged;
+                continue;
+            }
+            free = free.checked_sub(1)?;
+            *view.sizes.get_mut(free)? = size;
+            *view.steps.get_mut(free)? = step;
+        }
+        Some(view)
+    }
+
+    /// The same view with dimensions that lie behind each other merged.
+    pub fn merged(&self) -> Self {
+        let mut dimensions = [(1, 0); Self::RANK];
+        for (to, from) in dimensions
+            .iter_mut()
+            .zip(self.sizes.iter().zip(&self.steps))
+        {
+            *to = (*from.0, *from.1);
+        }
+        Self::new(&dimensions, self.offset).unwrap_or(*self)
+    }
+
+    /// Elements of the output; `None` where the product overflows.
+    pub fn elements(&self) -> Option<usize> {
+        self.sizes
+            .iter()
+            .try_fold(1usize, |n, size| n.checked_mul(*size))
+    }
+
+    /// The furthest element of the input that is read; `None` where that overflows or nothing is.
+    pub fn last(&self) -> Option<usize> {
+        let mut last = self.offset;
+        for (size, step) in self.sizes.iter().zip(&self.steps) {
+            last = last.checked_add(size.checked_sub(1)?.checked_mul(*step)?)?;
+        }
+        Some(last)
+    }
+
+    /// Where the view begins, if it is one run of the input.
+    pub fn run(&self) -> Option<usize> {
+        let merged = self.merged();
+        let (outer, inner) = merged.sizes.split_at(Self::RANK - 1);
+        let is_run = outer.iter().all(|size| *size == 1)
+            && (inner == [1] || merged.steps.last() == Some(&1));
+        is_run.then_some(self.offset)
+    }
+}
+
 /// What a node computes.
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[non_exhaustive]
@@ -267,6 +363,8 @@ pub enum NodeOp {
     Requantize,
     /// Another shape of the same bytes.
     Reshape,
+    /// A view of the input through strides, written out.
+    Rearrange(Strides),
     /// Channels last to channels first: `[N, H, W, C]` stored as `[N, C, H, W]`, any number of axes between.
     ToChannelsFirst,
     /// Channels first to channels last.

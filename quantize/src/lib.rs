@@ -24,7 +24,7 @@ pub use float::{InputError, Values, check_inputs};
 pub use fuse::fuse;
 pub use graph::{
     BatchNorm, Conv, ConvTranspose, Gates, Graph, GraphBuilder, GraphError, GraphProblem, Linear,
-    Node, NodeId, Op, Pool, Recurrent, Value, ValueId,
+    Movement, Node, NodeId, Op, Pool, Recurrent, Value, ValueId,
 };
 pub use lower::{LowerError, Lowered, lower};
 pub use prepare::{Decision, FloatReason, PrepareError, Prepared, Quantized, prepare};

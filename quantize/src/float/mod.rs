@@ -4,6 +4,7 @@ mod binary;
 mod cat;
 mod conv;
 mod linear;
+mod movement;
 mod norm;
 mod pool;
 mod recurrent;
@@ -233,6 +234,7 @@ fn compute(node: &Node, inputs: &[&Tensor], weight: Option<&Tensor>, shape: &[us
         }
         // several outputs: computed in its own room
         Op::Recurrent(_) => Tensor::zeros(shape),
+        Op::Movement(op) => movement::moved(op, x, shape),
         Op::Flatten { .. } | Op::Reshape(_) | Op::Identity => {
             filled(shape, x.data().iter().copied())
         }

@@ -1,6 +1,7 @@
 //! The float graph: nodes in execution order over values with static shapes.
 
 mod builder;
+mod movement;
 mod op;
 mod recurrent;
 mod shape;
@@ -9,6 +10,7 @@ use qconfig_core::Spelling;
 use qconfig_core::kernel::Activation;
 
 pub use self::builder::GraphBuilder;
+pub use self::movement::Movement;
 pub use self::op::{BatchNorm, Conv, ConvTranspose, Linear, Op, Pool};
 pub use self::recurrent::{Gates, Recurrent};
 

@@ -3,6 +3,7 @@
 use qconfig_core::kernel::{Activation, Unary};
 
 use super::Recurrent;
+use super::movement::Movement;
 use crate::tensor::Tensor;
 
 /// A convolution over one to three spatial dimensions.
@@ -296,6 +297,8 @@ pub enum Op {
     },
     /// Another shape of as many elements.
     Reshape(Vec<usize>),
+    /// Elements in other places.
+    Movement(Movement),
     /// The identity: dropout at inference, `contiguous`, `detach`.
     Identity,
     /// A recurrent layer or cell; its inputs are the sequence and perhaps the initial states.

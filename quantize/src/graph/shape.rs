@@ -163,6 +163,11 @@ fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, GraphProblem
         ]
         .concat()),
         Op::Flatten { start } => Err(misfit(&format!("there is no dimension {start} to flatten"))),
+        Op::Movement(movement) => {
+            let view = movement.view(&shape).map_err(|what| misfit(&what))?;
+            view.shape()
+                .ok_or_else(|| misfit("the output has too many elements"))
+        }
         Op::Reshape(to) if elements(to) == elements(&shape) => Ok(to.clone()),
         Op::Reshape(to) => Err(misfit(&format!("{to:?} has another number of elements"))),
     }

@@ -274,6 +274,16 @@ fn channels_last(shape: &[usize]) -> Vec<usize> {
     }
 }
 
+/// The dimensions `[N, C, spatial..]` in the order that channels-last storage has them.
+pub(super) fn channels_last_order(rank: usize) -> Vec<usize> {
+    if rank < 3 {
+        (0..rank).collect()
+    } else {
+        let spatial = 2..rank;
+        [0].into_iter().chain(spatial).chain([1]).collect()
+    }
+}
+
 /// No spatial dimensions: both layouts are the same.
 pub(super) fn is_flat(shape: &[usize]) -> bool {
     shape.len() < 3

@@ -1,6 +1,7 @@
 //! Lower: the dispatch table gives each quantized node its kernel; the result is a [`Plan`].
 
 mod form;
+mod movement;
 mod op;
 mod read;
 mod recurrent;
@@ -162,6 +163,9 @@ impl Lowering<'_> {
         };
         if matches!(node.op, Op::Flatten { .. } | Op::Reshape(_) | Op::Identity) {
             return self.reshape(node, quantized);
+        }
+        if let Op::Movement(op) = &node.op {
+            return self.movement(node, op, quantized, kernel);
         }
         if let Op::Recurrent(op) = &node.op {
             return self.recurrent(at, node, op, quantized, kernel);

@@ -152,7 +152,8 @@ pub(super) fn node_op(op: &Op, shape: &[usize]) -> NodeOp {
             divisor_override: *divisor_override,
         },
         Op::GlobalAvgPool => NodeOp::GlobalAvgPool,
-        Op::Flatten { .. } | Op::Reshape(_) | Op::Identity => NodeOp::Reshape,
+        // movements are lowered in a room of their own, as views of what they read
+        Op::Flatten { .. } | Op::Reshape(_) | Op::Identity | Op::Movement(_) => NodeOp::Reshape,
         Op::Recurrent(recurrent) => NodeOp::Recurrent {
             cell: recurrent.cell,
             layers: recurrent.layers(),

@@ -1,0 +1,103 @@
+//! Operators that only move elements: another view of the same bytes where there is one, else a copy.
+
+use qconfig_core::Kernel;
+use qconfig_core::kernel::{NodeOp, Strides};
+use qconfig_runtime::StepInfo;
+
+use super::form::{Layout, Stored, channels_last_order, is_flat};
+use super::{LowerError, Lowering};
+use crate::graph::{Movement, Node};
+use crate::prepare::Quantized;
+use crate::tensor::row_major;
+
+impl Lowering<'_> {
+    pub(super) fn movement(
+        &mut self,
+        node: &Node,
+        movement: &Movement,
+        quantized: &Quantized,
+        kernel: &'static Kernel,
+    ) -> Result<(), LowerError> {
+        let dtypes = quantized.dtypes();
+        let input = node.inputs[0];
+        let (dtype, qparams) = self.typed(input, dtypes.input, quantized)?;
+        // read as it is kept, written as the next one reads
+        let kept = self.values.get(&input).into_iter().flatten();
+        let kept = kept
+            .filter(|form| (form.dtype, form.qparams) == (dtype, qparams))
+            .map(|form| form.layout)
+            .find(|layout| !matches!(layout, Layout::FlatChannelsLast(_)));
+        let graph = &self.model.graph;
+        let (from_shape, shape) = (
+            graph.values[input.0].shape.clone(),
+            graph.values[node.output.0].shape.clone(),
+        );
+        let reader = graph.readers(node.output).next();
+        let wanted = reader.map_or(Layout::Logical, |(_, reader)| super::op::layout(&reader.op));
+        let layout = |shape: &[usize], layout| {
+            if is_flat(shape) {
+                Layout::Logical
+            } else {
+                layout
+            }
+        };
+        let from_layout = layout(&from_shape, kept.unwrap_or(Layout::ChannelsLast));
+        let to_layout = layout(&shape, wanted);
+        let from = self.form(input, dtype, qparams, from_layout)?;
+        let to_storage = self.shape(node.output, to_layout);
+        let to = self.tensor(&node.name, dtype, qparams, &to_storage)?;
+
+        let strides = storage_strides(&from_shape, from_layout);
+        let order = storage_order(shape.len(), to_layout);
+        let view = movement
+            .view(&from_shape)
+            .ok()
+            .map(|view| view.strides(&strides, order));
+        let strides = view.and_then(|(steps, offset)| Strides::new(&steps, offset));
+        match strides.as_ref().and_then(Strides::run) {
+            Some(offset) => {
+                let bytes = dtype.bits() as usize / 8;
+                self.builder.view(from, offset * bytes, to)?;
+            }
+            None => {
+                let pattern = quantized.config.pattern.to_string();
+                // a view of too many dimensions is refused by the kernel
+                let strides = strides.unwrap_or(Strides::IDENTITY);
+                self.builder.step(StepInfo {
+                    pattern: &pattern,
+                    dtype_config: dtypes.name,
+                    ..StepInfo::new(&node.name, kernel, NodeOp::Rearrange(strides), &[from], to)
+                })?;
+            }
+        }
+        self.keep(
+            node.output,
+            Stored {
+                tensor: to,
+                dtype,
+                qparams,
+                layout: to_layout,
+            },
+        );
+        Ok(())
+    }
+}
+
+/// Elements between neighbours of each logical dimension, as a value is stored.
+fn storage_strides(shape: &[usize], layout: Layout) -> Vec<usize> {
+    let order = storage_order(shape.len(), layout);
+    let stored: Vec<usize> = order.iter().map(|dim| shape[*dim]).collect();
+    let mut strides = vec![0; shape.len()];
+    for (dim, stride) in order.into_iter().zip(row_major(&stored)) {
+        strides[dim] = stride;
+    }
+    strides
+}
+
+/// The logical dimensions in the order they are stored.
+fn storage_order(rank: usize, layout: Layout) -> Vec<usize> {
+    match layout {
+        Layout::ChannelsLast => channels_last_order(rank),
+        Layout::Logical | Layout::FlatChannelsLast(_) => (0..rank).collect(),
+    }
+}
