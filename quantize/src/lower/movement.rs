@@ -33,7 +33,9 @@ impl Lowering<'_> {
             graph.values[node.output.0].shape.clone(),
         );
         let reader = graph.readers(node.output).next();
-        let wanted = reader.map_or(Layout::Logical, |(_, reader)| super::op::layout(&reader.op));
+        let wanted = reader.map_or(Layout::Logical, |(_, reader)| {
+            super::op::layout(&reader.op, &shape)
+        });
         let layout = |shape: &[usize], layout| {
             if is_flat(shape) {
                 Layout::Logical
