@@ -153,6 +153,29 @@ def make_layer(folder: Path, name: str, kind: str, qparams: list[dict], reduce_r
         quantize_dynamic(floats, path, per_channel=True, reduce_range=reduce_range)
         return
 
+    if kind == "lstm":
+        # ONNX orders the gates input, output, forget, cell; torch input, forget, cell, output
+        hidden = tensors["w_hh"].shape[1]
+        order = [0, 3, 1, 2]
+        swap = lambda value: np.concatenate([value[at * hidden : (at + 1) * hidden] for at in order])
+        biases = np.concatenate([swap(tensors["b_ih"]), swap(tensors["b_hh"])])
+        constants = [
+            numpy_helper.from_array(swap(tensors["w_ih"])[None], "w"),
+            numpy_helper.from_array(swap(tensors["w_hh"])[None], "r"),
+            numpy_helper.from_array(biases[None], "b"),
+        ]
+        nodes = [
+            helper.make_node("LSTM", ["x", "w", "r", "b"], ["directions"], hidden_size=hidden),
+            helper.make_node("Squeeze", ["directions", "axes"], ["y"]),
+        ]
+        constants.append(numpy_helper.from_array(np.array([1]), "axes"))
+        value = lambda name, of: helper.make_tensor_value_info(name, TensorProto.FLOAT, of.shape)
+        ends = [value("x", inputs[0])], [value("y", tensors["output"])]
+        floats = folder / f"{name}.float.onnx"
+        onnx.save(model(nodes, *ends, constants), floats)
+        quantize_dynamic(floats, path, reduce_range=reduce_range)
+        return
+
     nodes, constants = [], []
 
     def constant(key: str, value) -> str:

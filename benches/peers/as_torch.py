@@ -130,6 +130,15 @@ def load(work: dict, engine: str, inputs):
         case "dynamic":
             packed = ops.linear_prepack(per_channel(weights["weight"]), weights["bias"])
             return lambda: ops.linear_dynamic(tensors[0], packed, True)
+        case "lstm":
+            w = [weights[name] for name in ("w_ih", "w_hh", "b_ih", "b_hh")]
+            lstm = nn.LSTM(w[0].shape[1], w[1].shape[1])
+            for parameter, value in zip(lstm.parameters(), w, strict=True):
+                parameter.data = value
+            made = torch.ao.quantization.quantize_dynamic(
+                nn.Sequential(lstm), {nn.LSTM}, dtype=torch.qint8
+            )[0]
+            return lambda: made(tensors[0])[0]
         case "fp16":
             packed = ops.linear_prepack_fp16(weights["weight"], weights["bias"])
             return lambda: ops.linear_dynamic_fp16(tensors[0], packed)

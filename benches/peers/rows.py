@@ -36,6 +36,7 @@ DYNAMIC = ["onnxruntime", "torch-x86", "torch-onednn", "torch-qnnpack"]
 
 ROWS = [
     Row("mobilenet_v2", "network", "MobileNetV2 1.0 224 int8", 2.0, EVERY),
+    Row("mobilenet_v3", "network", "MobileNetV3-small 224 int8", 2.0, EVERY),
     Row("resnet18", "network", "ResNet18 224 int8", 1.3, EVERY),
     linear("linear", 1024, 1024, 1024, 1.3, EVERY),
     linear("linear", 1, 1000, 1280, 1.0, EVERY),
@@ -44,5 +45,15 @@ ROWS = [
     linear("dynamic", 128, 3072, 768, 1.3, DYNAMIC),
     linear("dynamic", 32, 1024, 1024, 1.3, DYNAMIC),
     linear("fp16", 128, 768, 768, 1.3, ["torch-x86"]),
+    Row(
+        "lstm-50x256x256",
+        "lstm",
+        "LSTM int8, 256/256, 50 steps",
+        1.3,
+        ["onnxruntime", "torch-x86", "torch-onednn", "torch-qnnpack"],
+        50 * 4 * 256 * (256 + 256),
+    ),
     elementwise("add", 3.0),
+    elementwise("sigmoid", 3.0),
+    elementwise("hardswish", 3.0),
 ]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use qconfig::backends::QNNPACK;
-use qconfig::kernel::Activation;
+use qconfig::kernel::{Activation, Unary};
 use qconfig::quantize::{Graph, Node, Op, Pool, Tensor, fuse};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
@@ -101,6 +101,9 @@ fn describe(
         Op::Relu => ("relu", json!({})),
         Op::Clamp { low, high } => ("clamp", json!({ "low": low, "high": high })),
         Op::Add => ("add", json!({})),
+        Op::Mul => ("mul", json!({})),
+        Op::Unary(Unary::Hardswish) => ("hardswish", json!({})),
+        Op::Unary(Unary::Hardsigmoid) => ("hardsigmoid", json!({})),
         Op::MaxPool(pool) => ("max_pool", window(pool)),
         Op::GlobalAvgPool => ("global_avg_pool", json!({})),
         Op::Flatten { start } => ("flatten", json!({ "start": start })),

@@ -4,18 +4,22 @@
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use qconfig::kernel::{Activation, NodeOp, QParams, WeightData, WeightSpec};
-use qconfig::kernels::{F16LinearDynamic, Q8Add, Q8Linear, Q8LinearDynamic};
-use qconfig::quantize::Tensor;
+use qconfig::backends::QNNPACK;
+use qconfig::kernel::{Activation, NodeOp, QParams, RecurrentCell, Unary, WeightData, WeightSpec};
+use qconfig::kernels::{F16LinearDynamic, Q8Add, Q8Linear, Q8LinearDynamic, Q8Lut};
+use qconfig::quantize::{
+    Gates, GraphBuilder, Recurrent, Tensor, calibrate, convert, fuse, lower, prepare,
+};
 use qconfig::runtime::{Plan, PlanBuilder, StepInfo, TensorId, TensorInfo};
-use qconfig::{DType, Kernel, KernelFamily};
+use qconfig::{DType, Kernel, KernelFamily, QConfig, QConfigMapping};
 use serde_json::json;
 
 use crate::data::Random;
 use crate::export::write_tensors;
 
 /// What the names of layers look like.
-pub const KINDS: &str = "linear-MxNxK, dynamic-MxNxK, fp16-MxNxK, add-HxWxC";
+pub const KINDS: &str = "linear-MxNxK, dynamic-MxNxK, fp16-MxNxK, add-HxWxC, sigmoid-HxWxC, hardswish-HxWxC, \
+     lstm-TxIxH";
 
 /// A layer in eight bits and in float.
 struct Layer {
@@ -66,6 +70,9 @@ fn layer(name: &str) -> anyhow::Result<Layer> {
         ("linear", &[m, n, k]) => linear(Linear { m, n, k }),
         ("dynamic", &[m, n, k]) => dynamic(Linear { m, n, k }, Q8LinearDynamic::KERNEL),
         ("fp16", &[m, n, k]) => dynamic(Linear { m, n, k }, F16LinearDynamic::KERNEL),
+        ("sigmoid", &[h, w, c]) => unary([1, h, w, c], Unary::Sigmoid),
+        ("hardswish", &[h, w, c]) => unary([1, h, w, c], Unary::Hardswish),
+        ("lstm", &[steps, features, hidden]) => lstm(steps, features, hidden),
         ("add", &[h, w, c]) => add([1, h, w, c]),
         _ => bail!(unknown()),
     }
@@ -143,7 +150,7 @@ fn product(
     w: &Tensor,
     b: &Tensor,
 ) -> anyhow::Result<Tensor> {
-    let mut graph = qconfig::quantize::GraphBuilder::new();
+    let mut graph = GraphBuilder::new();
     let input = graph.input("input", &[m, k])?;
     let weight = Tensor::new(vec![n, k], w.data().to_vec())?;
     let output = graph.linear("linear", input, weight, Some(b.clone()))?;
@@ -270,5 +277,86 @@ fn add(shape: [usize; 4]) -> anyhow::Result<Layer> {
             ("output".into(), output),
         ],
         qparams: vec![qa, qb, to],
+    })
+}
+
+fn unary(shape: [usize; 4], function: Unary) -> anyhow::Result<Layer> {
+    let mut random = Random::new(6);
+    let from = around_zero(2.0);
+    let (input, real) = bytes(&mut random, &shape, from)?;
+    let mut graph = GraphBuilder::new();
+    let x = graph.input("x", &shape)?;
+    let y = graph.unary("unary", x, function)?;
+    let outputs = graph.finish(&[y])?.run(std::slice::from_ref(&real))?;
+    let output = outputs.into_iter().next().context("one output")?;
+    let to = match function {
+        // what torch fixes for it
+        Unary::Sigmoid => QParams {
+            scale: 1.0 / 256.0,
+            zero_point: 0,
+        },
+        _ => QParams {
+            scale: 8.375 / 255.0,
+            zero_point: 12,
+        },
+    };
+
+    let mut builder = PlanBuilder::new();
+    let x = tensor(&mut builder, "x", &shape, Some(from))?;
+    let y = tensor(&mut builder, "y", &shape, Some(to))?;
+    builder.input(x)?;
+    builder.step(StepInfo::new(
+        "unary",
+        Q8Lut::KERNEL,
+        NodeOp::Unary(function),
+        &[x],
+        y,
+    ))?;
+    builder.output(y)?;
+    Ok(Layer {
+        plan: builder.finish()?,
+        input,
+        tensors: vec![("input.0".into(), real), ("output".into(), output)],
+        qparams: vec![from, to],
+    })
+}
+
+/// One layer, batch 1, time first, dynamic int8.
+fn lstm(steps: usize, features: usize, hidden: usize) -> anyhow::Result<Layer> {
+    let mut random = Random::new(7);
+    let rows = 4 * hidden;
+    let deviation = (1.0 / hidden as f32).sqrt();
+    let w_ih = random.tensor(&[rows, features], deviation)?;
+    let w_hh = random.tensor(&[rows, hidden], deviation)?;
+    let (b_ih, b_hh) = (random.tensor(&[rows], 0.1)?, random.tensor(&[rows], 0.1)?);
+    let input = random.tensor(&[steps, 1, features], 1.0)?;
+    let gates = Gates::new(w_ih.clone(), w_hh.clone()).bias(b_ih.clone(), b_hh.clone());
+    let recurrent = Recurrent::new(RecurrentCell::Lstm, vec![gates]);
+    let mut graph = GraphBuilder::new();
+    let x = graph.input("x", input.shape())?;
+    let outputs = graph.recurrent("lstm", x, &[], recurrent)?;
+    let graph = graph.finish(outputs.get(..1).context("a sequence")?)?;
+
+    let samples = [std::slice::from_ref(&input)];
+    let mapping = QConfigMapping::new().global(Some(QConfig::DEFAULT_DYNAMIC));
+    let prepared = prepare(&fuse(&graph, &QNNPACK), &QNNPACK, &mapping)?;
+    let model = convert(&calibrate(&prepared, samples, |_| {})?)?;
+    let outputs = graph.run(std::slice::from_ref(&input))?;
+    let words = input.data().iter();
+    Ok(Layer {
+        plan: lower(&model)?.plan,
+        input: words.flat_map(|x| x.to_ne_bytes()).collect(),
+        tensors: vec![
+            ("w_ih".into(), w_ih),
+            ("w_hh".into(), w_hh),
+            ("b_ih".into(), b_ih),
+            ("b_hh".into(), b_hh),
+            ("input.0".into(), input),
+            (
+                "output".into(),
+                outputs.into_iter().next().context("one output")?,
+            ),
+        ],
+        qparams: Vec::new(),
     })
 }

@@ -140,6 +140,11 @@ fn mobilenet_v2() {
 }
 
 #[test]
+fn mobilenet_v3() {
+    check("mobilenet_v3");
+}
+
+#[test]
 fn resnet18() {
     check("resnet18");
 }

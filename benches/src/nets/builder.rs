@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
+use qconfig::kernel::Unary;
 use qconfig::operator::{nn, torch};
 use qconfig::quantize::{BatchNorm, Conv, Graph, GraphBuilder, Linear, Op, Pool, Tensor, ValueId};
 use qconfig::{Spelled, Spelling};
@@ -144,6 +145,52 @@ impl Net {
     pub(super) fn relu6(&mut self, name: &str, x: ValueId) -> anyhow::Result<ValueId> {
         let (low, high) = (0.0, 6.0);
         self.node(name, nn::ReLU6::SPELLING, Op::Clamp { low, high }, &[x])
+    }
+
+    /// A function of each element, spelled as its module in `torch.nn`.
+    fn unary(&mut self, name: &str, x: ValueId, function: Unary) -> anyhow::Result<ValueId> {
+        let spelling = match function {
+            Unary::Hardswish => nn::Hardswish::SPELLING,
+            _ => nn::Hardsigmoid::SPELLING,
+        };
+        self.node(name, spelling, Op::Unary(function), &[x])
+    }
+
+    pub(super) fn hardswish(&mut self, name: &str, x: ValueId) -> anyhow::Result<ValueId> {
+        self.unary(name, x, Unary::Hardswish)
+    }
+
+    /// Squeeze and excitation: every channel is scaled by what a small network makes of all channels'
+    /// means.
+    pub(super) fn squeeze_excite(
+        &mut self,
+        name: &str,
+        input: ValueId,
+        squeezed: usize,
+    ) -> anyhow::Result<ValueId> {
+        let channels = self.channels(input)?;
+        let pool = nn::AdaptiveAvgPool2d::SPELLING;
+        let mut x = self.node(
+            &format!("{name}.avgpool"),
+            pool,
+            Op::GlobalAvgPool,
+            &[input],
+        )?;
+        x = self.pointwise(&format!("{name}.fc1"), x, squeezed)?;
+        x = self.relu(&format!("{name}.relu"), x)?;
+        x = self.pointwise(&format!("{name}.fc2"), x, channels)?;
+        x = self.unary(&format!("{name}.hardsigmoid"), x, Unary::Hardsigmoid)?;
+        let name = format!("{name}.mul");
+        self.node(&name, torch::mul::SPELLING, Op::Mul, &[x, input])
+    }
+
+    /// A 1x1 convolution with a bias.
+    fn pointwise(&mut self, name: &str, x: ValueId, channels: usize) -> anyhow::Result<ValueId> {
+        let from = self.channels(x)?;
+        let shape = [channels, from, 1, 1];
+        let weight = self.random.tensor(&shape, (2.0 / from as f32).sqrt())?;
+        let conv = Conv::new(weight).bias(self.random.tensor(&[channels], 0.1)?);
+        self.node(name, nn::Conv2d::SPELLING, Op::Conv(conv), &[x])
     }
 
     pub(super) fn add(&mut self, name: &str, a: ValueId, b: ValueId) -> anyhow::Result<ValueId> {

@@ -2,6 +2,7 @@
 
 mod builder;
 mod mobilenet_v2;
+mod mobilenet_v3;
 mod resnet18;
 
 use std::slice;
@@ -16,7 +17,7 @@ use qconfig::{DType, ObserverSpec, QConfig, QScheme, qconfig_mapping_with};
 use crate::data::image;
 
 /// The names that [`graph`] knows.
-pub const NAMES: &[&str] = &["mobilenet_v2", "resnet18"];
+pub const NAMES: &[&str] = &["mobilenet_v2", "mobilenet_v3", "resnet18"];
 
 /// Images a network is calibrated on.
 pub const CALIBRATION_IMAGES: u64 = 4;
@@ -28,6 +29,7 @@ pub const CALIBRATION_IMAGES: u64 = 4;
 pub fn graph(name: &str, size: usize) -> anyhow::Result<Graph> {
     match name {
         "mobilenet_v2" => mobilenet_v2::graph(size),
+        "mobilenet_v3" => mobilenet_v3::graph(size),
         "resnet18" => resnet18::graph(size),
         _ => bail!(
             "no network is called `{name}`; there are: {}",
