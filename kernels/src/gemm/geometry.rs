@@ -206,8 +206,8 @@ impl Geometry {
         self.channels / self.groups
     }
 
-    #[cfg(target_arch = "x86_64")]
     /// Taps of the window.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn taps(&self) -> usize {
         self.window.kernel[0] * self.window.kernel[1]
     }
@@ -232,6 +232,7 @@ impl Geometry {
     }
 
     /// The corners of a run of GEMM rows: one division for all.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn corners(&self, first: usize) -> impl Iterator<Item = Corner> {
         let mut next = self.corner(first);
         let mut x = first % self.out_width;
@@ -258,6 +259,7 @@ impl Geometry {
 
     /// Where a window that lies wholly inside the input begins, and the elements from one of its lines to
     /// the next; `None` for a window that reaches into the padding.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn inside(&self, corner: Corner) -> Option<(usize, usize)> {
         let Window {
             kernel, dilation, ..
@@ -358,8 +360,8 @@ impl Geometry {
         self.out_width
     }
 
-    #[cfg(target_arch = "x86_64")]
     /// The tiles `[image, y, x]` of a range of GEMM rows that begins and ends with lines of tiles.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn tiles(&self, rows: Range<usize>) -> impl Iterator<Item = [usize; 3]> {
         let (width, height) = (self.out_width, self.out_height);
         let lines = rows.start / width..rows.end / width;
@@ -369,8 +371,8 @@ impl Geometry {
             .flat_map(move |(image, y)| (0..width).step_by(TILE).map(move |x| [image, y, x]))
     }
 
-    #[cfg(target_arch = "x86_64")]
     /// Outputs of a tile that exist, `[lines, columns]`.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn tile_extent(&self, [_, y, x]: [usize; 3]) -> [usize; 2] {
         [
             (self.out_height - y).min(TILE),
@@ -378,15 +380,15 @@ impl Geometry {
         ]
     }
 
-    #[cfg(target_arch = "x86_64")]
     /// The GEMM row of an output of a tile.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn tile_row(&self, [image, y, x]: [usize; 3], at: [usize; 2]) -> usize {
         (image * self.out_height + y + at[0]) * self.out_width + x + at[1]
     }
 
-    #[cfg(target_arch = "x86_64")]
     /// The first channel of the input pixel at `offset` from the window's corner of output `[y, x]`;
     /// `None` in the padding.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn pixel(
         &self,
         image: usize,

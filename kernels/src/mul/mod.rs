@@ -5,6 +5,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod reference;
 
 use qconfig_core::kernel::{
@@ -204,6 +206,9 @@ fn run(call: Call<'_>) -> Result<(), BlobError> {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an `Isa` of such a level proves that the CPU has AVX2.
         level if level.has_avx2() => unsafe { avx2::mul(params, a, b, y) },
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: an `Isa` of such a level proves that the CPU has NEON.
+        level if level.has_neon() => unsafe { neon::mul(params, a, b, y) },
         _ => reference::mul(params, a, b, y),
     };
     header.shape.spans(part.start, [a, b], call.output, mul);
@@ -216,6 +221,7 @@ fn variant(blob: &[u8], isa: Isa) -> &'static str {
     }
     match isa.level() {
         level if level.has_avx2() => "x32__avx2",
+        level if level.has_neon() => "x16__neon",
         _ => "x1__scalar",
     }
 }

@@ -9,6 +9,8 @@
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 mod layout;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod reference;
 
 use qconfig_core::DType::{float16, float32, qint8, quint8};
@@ -422,6 +424,11 @@ impl Gates<'_> {
             // SAFETY: an `Isa` of such a level proves that the CPU has AVX2 and FMA.
             level if level.has_avx2() => unsafe {
                 avx2::step(self.cell, input, from_hidden, h, c);
+            },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: an `Isa` of such a level proves that the CPU has NEON.
+            level if level.has_neon() => unsafe {
+                neon::step(self.cell, input, from_hidden, h, c);
             },
             _ => reference::step(self.cell, input, from_hidden, h, c),
         }

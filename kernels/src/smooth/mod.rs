@@ -13,6 +13,8 @@
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod neon;
 
 /// `e^r = 1 + r + r^2 q(r)` for `|r| <= ln 2 / 2`: the coefficients of `q`, highest first.
 const POLYNOMIAL: [f32; 6] = [
@@ -137,19 +139,23 @@ mod tests {
         assert_eq!((tanh(least), tanh(-least)), (least, -least));
     }
 
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     #[test]
     fn vectors_have_the_same_bits() {
         use qconfig_core::{Isa, IsaLevel};
-        if Isa::require(IsaLevel::Avx2).is_err() {
-            println!("not run: avx2 (this CPU lacks it)");
+        #[cfg(target_arch = "x86_64")]
+        use {IsaLevel::Avx2 as LEVEL, avx2::both};
+        #[cfg(target_arch = "aarch64")]
+        use {IsaLevel::Neon as LEVEL, neon::both};
+        if Isa::require(LEVEL).is_err() {
+            println!("not run: {LEVEL} (this CPU lacks it)");
             return;
         }
         let mut lanes = Vec::new();
         everywhere(64, |x| lanes.push(x));
         for chunk in lanes.as_chunks::<8>().0 {
             // SAFETY: the CPU has what the level asks for.
-            let (s, t) = unsafe { avx2::both(chunk) };
+            let (s, t) = unsafe { both(chunk) };
             for (i, x) in chunk.iter().enumerate() {
                 if x.is_nan() {
                     assert!(s[i].is_nan() && t[i].is_nan());
