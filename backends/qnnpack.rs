@@ -56,6 +56,7 @@ crate::backend_config! {
         kernel for adaptive_avg_pool1d | adaptive_avg_pool2d | adaptive_avg_pool3d => crate::kernels::Q8AdaptiveAvgPool;
         kernel for mean => crate::kernels::Q8Mean;
         kernel for flatten | reshape | view | squeeze | unsqueeze | identity | contiguous | detach | resize => crate::kernels::Reshape;
+        kernel for interpolate => crate::kernels::Q8Interpolate;
         kernel for transpose | permute | narrow | repeat | repeat_interleave | pixel_shuffle | pixel_unshuffle => crate::kernels::Rearrange;
         kernel none;
     }

@@ -274,6 +274,70 @@ impl Strides {
     }
 }
 
+/// How an interpolated value is made from those around it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum InterpolationMode {
+    /// The value at `floor(position)`.
+    Nearest,
+    /// Weights along each dimension, positions of pixel centres (`align_corners=False`).
+    Linear,
+    /// Weights along each dimension, positions of the outermost pixels (`align_corners=True`).
+    LinearAligned,
+}
+
+impl InterpolationMode {
+    /// The mode with that discriminant.
+    pub const fn from_word(word: u32) -> Option<Self> {
+        match word {
+            0 => Some(Self::Nearest),
+            1 => Some(Self::Linear),
+            2 => Some(Self::LinearAligned),
+            _ => None,
+        }
+    }
+}
+
+/// Where the values of an output of another size come from.
+///
+/// ```
+/// use qconfig_core::kernel::{Interpolation, InterpolationMode};
+/// let twice = Interpolation { mode: InterpolationMode::Linear, step: [1.0, 1.0, 0.5] };
+/// assert_eq!(twice.taps(2, 1, 4), [(0, 0.75), (1, 0.25)]);
+/// ```
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Interpolation {
+    /// How values are mixed.
+    pub mode: InterpolationMode,
+    /// Input pixels from one output pixel to the next, along depth, height and width.
+    pub step: [f32; 3],
+}
+
+impl Interpolation {
+    /// The two positions around output position `at` along an axis of `size` input pixels, at least one, and
+    /// their weights; one of them may be 0. As torch in `f32`
+    /// (`aten/src/ATen/native/UpSample.h`, `area_pixel_compute_source_index`).
+    pub fn taps(&self, axis: usize, at: usize, size: usize) -> [(usize, f32); 2] {
+        let last = size.saturating_sub(1);
+        let step = self.step.get(axis).copied().unwrap_or(1.0);
+        // a conversion to an integer rounds towards zero, which is down, and takes NaN as 0
+        let position = match self.mode {
+            InterpolationMode::Nearest => {
+                let nearest = (at as f32 * step) as usize;
+                return [(nearest.min(last), 1.0), (last, 0.0)];
+            }
+            InterpolationMode::Linear => (step * (at as f32 + 0.5) - 0.5).max(0.0),
+            InterpolationMode::LinearAligned => step * at as f32,
+        };
+        let first = (position as usize).min(last);
+        let behind = (position - first as f32).clamp(0.0, 1.0);
+        [
+            (first, 1.0 - behind),
+            (first.saturating_add(1).min(last), behind),
+        ]
+    }
+}
+
 /// What a node computes.
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[non_exhaustive]
@@ -363,6 +427,8 @@ pub enum NodeOp {
     Requantize,
     /// Another shape of the same bytes.
     Reshape,
+    /// Another size: `[N, spatial.., C]` with one to three spatial dimensions.
+    Interpolate(Interpolation),
     /// A view of the input through strides, written out.
     Rearrange(Strides),
     /// Channels last to channels first: `[N, H, W, C]` stored as `[N, C, H, W]`, any number of axes between.

@@ -23,8 +23,8 @@ pub use convert::{ConvertError, QuantizedWeight, ReferenceModel, convert};
 pub use float::{InputError, Values, check_inputs};
 pub use fuse::fuse;
 pub use graph::{
-    BatchNorm, Conv, ConvTranspose, Gates, Graph, GraphBuilder, GraphError, GraphProblem, Linear,
-    Movement, Node, NodeId, Op, Pool, Recurrent, Value, ValueId,
+    BatchNorm, Conv, ConvTranspose, Gates, Graph, GraphBuilder, GraphError, GraphProblem,
+    Interpolate, Linear, Movement, Node, NodeId, Op, Pool, Recurrent, Target, Value, ValueId,
 };
 pub use lower::{LowerError, Lowered, lower};
 pub use prepare::{Decision, FloatReason, PrepareError, Prepared, Quantized, prepare};

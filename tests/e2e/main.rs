@@ -18,6 +18,7 @@ mod digits_plan;
 mod digits_torch;
 mod elementwise;
 mod flow;
+mod interpolate;
 mod movement;
 mod recurrent;
 mod sharing;

@@ -3,6 +3,7 @@
 mod binary;
 mod cat;
 mod conv;
+mod interpolate;
 mod linear;
 mod movement;
 mod norm;
@@ -234,6 +235,7 @@ fn compute(node: &Node, inputs: &[&Tensor], weight: Option<&Tensor>, shape: &[us
         }
         // several outputs: computed in its own room
         Op::Recurrent(_) => Tensor::zeros(shape),
+        Op::Interpolate(op) => interpolate::resized(op, x, shape),
         Op::Movement(op) => movement::moved(op, x, shape),
         Op::Flatten { .. } | Op::Reshape(_) | Op::Identity => {
             filled(shape, x.data().iter().copied())

@@ -1,6 +1,7 @@
 //! The float graph: nodes in execution order over values with static shapes.
 
 mod builder;
+mod interpolate;
 mod movement;
 mod op;
 mod recurrent;
@@ -10,6 +11,7 @@ use qconfig_core::Spelling;
 use qconfig_core::kernel::Activation;
 
 pub use self::builder::GraphBuilder;
+pub use self::interpolate::{Interpolate, Target};
 pub use self::movement::Movement;
 pub use self::op::{BatchNorm, Conv, ConvTranspose, Linear, Op, Pool};
 pub use self::recurrent::{Gates, Recurrent};

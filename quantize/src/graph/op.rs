@@ -3,6 +3,7 @@
 use qconfig_core::kernel::{Activation, Unary};
 
 use super::Recurrent;
+use super::interpolate::Interpolate;
 use super::movement::Movement;
 use crate::tensor::Tensor;
 
@@ -297,6 +298,8 @@ pub enum Op {
     },
     /// Another shape of as many elements.
     Reshape(Vec<usize>),
+    /// Another size of images, lines or volumes.
+    Interpolate(Interpolate),
     /// Elements in other places.
     Movement(Movement),
     /// The identity: dropout at inference, `contiguous`, `detach`.

@@ -163,6 +163,11 @@ fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, GraphProblem
         ]
         .concat()),
         Op::Flatten { start } => Err(misfit(&format!("there is no dimension {start} to flatten"))),
+        Op::Interpolate(op) if (3..=5).contains(&shape.len()) => {
+            let spatial = op.size(&shape[2..]).map_err(|what| misfit(&what))?;
+            Ok([&shape[..2], &spatial].concat())
+        }
+        Op::Interpolate(_) => Err(misfit("interpolation takes [N, C, spatial..]")),
         Op::Movement(movement) => {
             let view = movement.view(&shape).map_err(|what| misfit(&what))?;
             view.shape()

@@ -152,6 +152,7 @@ pub(super) fn node_op(op: &Op, shape: &[usize]) -> NodeOp {
             divisor_override: *divisor_override,
         },
         Op::GlobalAvgPool => NodeOp::GlobalAvgPool,
+        Op::Interpolate(op) => NodeOp::Interpolate(op.interpolation(&shape[2..])),
         // movements are lowered in a room of their own, as views of what they read
         Op::Flatten { .. } | Op::Reshape(_) | Op::Identity | Op::Movement(_) => NodeOp::Reshape,
         Op::Recurrent(recurrent) => NodeOp::Recurrent {
