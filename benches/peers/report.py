@@ -12,6 +12,18 @@ def gops(row: dict, ns: float) -> str:
     return f"{2 * row['work'] / ns:.0f}" if row["work"] else ""
 
 
+def rate(row: dict, ns: float, peak: float) -> str:
+    """GOPS, and how much that is of as many cores' peak as there are threads."""
+    if not row["work"]:
+        return ""
+    done = 2 * row["work"] / ns
+    return f"{done:.0f} ({100 * done / (peak * row['threads']):.0f} %)" if peak else f"{done:.0f}"
+
+
+def aim(value: float) -> str:
+    return f"{value}" if value else ""
+
+
 def best(row: dict) -> dict | None:
     """The fastest of the others whose output is right."""
     others = [l for l in row["libraries"][1:] if "ratio" in l and not l["problem"]]
@@ -64,6 +76,14 @@ def report(results: dict) -> str:
             "`vpmaddubsw` saturates with 8; qconfig multiplies 8 bits exactly.",
             "",
         ]
+    if results["peak_gops"]:
+        out += [
+            f"One core's peak, measured in the same run: {results['peak_gops']:.0f} GOPS of the instruction that "
+            "exact products are made of at qconfig's level (`vpmaddwd` with AVX2, `vpdpbusd` with VNNI). Products "
+            "that may saturate (`vpmaddubsw`) have a higher one; Winograd's convolutions need fewer products "
+            "than are counted.",
+            "",
+        ]
     threads = sorted({row["threads"] for row in results["rows"]})
     for count in threads:
         rows = [row for row in results["rows"] if row["threads"] == count]
@@ -75,15 +95,34 @@ def report(results: dict) -> str:
             ratio = f"{other['ratio']:.2f}" if other else ""
             out.append(
                 f"| {row['title']} | {duration(mine['median_ns'])} / {duration(mine['minimum_ns'])} "
-                f"| {name} | {ratio} | {row['aim']} |"
+                f"| {name} | {ratio} | {aim(row['aim'])} |"
             )
+        out.append("")
+    if cold := results.get("cold"):
+        out += [
+            "## Cold start, MobileNetV2 int8, one thread",
+            "",
+            f"Time to the first answer, and the most memory that took; {cold['times']} processes each. qconfig: the whole "
+            "process, from its start to its end, reading a saved plan. The others: from before the import of the "
+            "library, in a process that already runs Python and NumPy; torch also quantizes and traces the "
+            f"network. Aim: {cold['aim']}x.",
+            "",
+            "| library | median | minimum | ratio | memory |",
+            "|---|---|---|---|---|",
+        ]
+        for l in cold["libraries"]:
+            out.append(
+                f"| {l['name']} | {duration(l['median_ns'])} | {duration(l['minimum_ns'])} | {l['ratio']:.2f} "
+                f"| {l['bytes'] / 2**20:.1f} MiB |"
+            )
+        out += [f"{name}: {problem}" for name, problem in cold["problems"].items()]
         out.append("")
     out += ["## Every library", ""]
     for row in results["rows"]:
         out += [
             f"### {row['title']}, {row['threads']} thread{'s' if row['threads'] > 1 else ''}",
             "",
-            "| library | median | minimum | ratio | GOPS at the minimum | dB | |",
+            "| library | median | minimum | ratio | GOPS at the minimum (of peak) | dB | |",
             "|---|---|---|---|---|---|---|",
         ]
         for l in row["libraries"]:
@@ -94,7 +133,7 @@ def report(results: dict) -> str:
             check = f"{l['sqnr_db']:.1f}" if l["sqnr_db"] is not None else ""
             out.append(
                 f"| {name} | {duration(l['median_ns'])} | {duration(l['minimum_ns'])} | {l['ratio']:.2f} "
-                f"| {gops(row, l['minimum_ns'])} | {check} | {l['problem']} |"
+                f"| {rate(row, l['minimum_ns'], results['peak_gops'])} | {check} | {l['problem']} |"
             )
         out.append("")
     return "\n".join(out)

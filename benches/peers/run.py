@@ -13,8 +13,10 @@ import datetime
 import json
 import os
 import platform
+import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -201,6 +203,61 @@ class Bench:
         return result
 
 
+    def cold(self, name: str, aim: float, peers: list[str], times: int) -> dict:
+        """From a cold start to the first answer: for qconfig, a process from its start to its end; for
+        the others, from before the import of the library, in a process where Python and NumPy run
+        already. Files are in the system's cache."""
+        from bench import python_peer
+
+        base = self.folder / name
+        cpus = [(os.cpu_count() or 1) - 1]
+        everywhere = os.sched_getaffinity(0)
+        runs = {"qconfig": [], **{peer: [] for peer in peers}}
+        problems = {}
+        for _ in range(times):
+            for peer in runs:
+                if peer in problems:
+                    continue
+                try:
+                    if peer == "qconfig":
+                        os.sched_setaffinity(0, cpus)
+                        runs[peer].append(self.first(f"{base}.plan", f"{base}.input"))
+                        os.sched_setaffinity(0, everywhere)
+                        continue
+                    process = python_peer(peer, cpus)
+                    answer = json.loads(process.ask(f"first {base}.work"))
+                    process.close()
+                    runs[peer].append((answer["ms"] * 1e6, answer["bytes"]))
+                except (RuntimeError, ValueError) as problem:
+                    problems[peer] = str(problem).splitlines()[-1][:300]
+        median = lambda values: statistics.median(values)
+        mine = median([ns for ns, _ in runs["qconfig"]])
+        libraries = [
+            {
+                "name": peer,
+                "median_ns": median([ns for ns, _ in taken]),
+                "minimum_ns": min(ns for ns, _ in taken),
+                "ratio": median([ns for ns, _ in taken]) / mine,
+                "bytes": median([size for _, size in taken]),
+            }
+            for peer, taken in runs.items()
+            if taken
+        ]
+        return {"aim": aim, "times": times, "libraries": libraries, "problems": problems}
+
+    def first(self, plan: str, image: str) -> tuple[float, int]:
+        """Nanoseconds and peak memory of one process that loads a plan and answers once."""
+        silent = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+        command = [str(self.worker), "first", plan, image]
+        start = time.perf_counter_ns()
+        child = os.posix_spawn(command[0], command, os.environ, file_actions=silent)
+        _, status, usage = os.wait4(child, 0)
+        elapsed = time.perf_counter_ns() - start
+        if status:
+            raise RuntimeError(f"{' '.join(command)} failed")
+        return elapsed, 1024 * usage.ru_maxrss
+
+
 def fit(found, expected):
     """The affine image of `found` that is nearest to `expected`."""
     import numpy as np
@@ -241,12 +298,13 @@ def main() -> None:
     enter_venv(options.venv)
     sys.path.insert(0, str(HERE))
     from report import report, show
-    from rows import ROWS
+    from rows import COLD, COLD_AIM, EVERY, ROWS
 
     made = Bench(options)
     chosen = [name for name in options.rows.split(",") if name]
     results = {"machine": machine(), "rounds": options.rounds, "remark": options.remark, "rows": []}
     results["reduce_range"] = made.reduce_range
+    results["peak_gops"] = float(made.command("peak"))
     for row in ROWS:
         if chosen and row.name not in chosen:
             continue
@@ -256,6 +314,10 @@ def main() -> None:
             results["rows"].append(made.row(row, threads))
             print(show(results["rows"][-1]), flush=True)
             (made.folder / "results.json").write_text(json.dumps(results, indent=1))
+    if not chosen or "cold" in chosen:
+        print("cold start", flush=True)
+        results["cold"] = made.cold(COLD, COLD_AIM, [p for p in EVERY if "torch-o" not in p], 7)
+    results["peak_gops"] = max(results["peak_gops"], float(made.command("peak")))
     results["load_after"] = os.getloadavg()[0]
     (made.folder / "results.json").write_text(json.dumps(results, indent=1))
     options.output.write_text(report(results))

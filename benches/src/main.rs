@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context as _, bail};
 use qconfig::Isa;
 use qconfig::backends::QNNPACK;
-use qconfig::kernels::glue;
+use qconfig::kernels::{glue, peak};
 use qconfig::runtime::{Plan, Session, SessionOptions};
 use qconfig_benches::{export, layers, nets};
 
@@ -16,6 +16,7 @@ const USAGE: &str = "usage:
   qconfig-peer save NET FILE       writes the quantized network's plan
   qconfig-peer layer NAME FOLDER   writes one layer, its plan and its inputs
   qconfig-peer first FILE INPUT    one answer of a plan, from a cold start
+  qconfig-peer peak                what one core can do, in GOPS, measured now
   qconfig-peer serve               answers lines: `load FILE INPUT THREADS`, `run TIMES`, `output FILE`";
 
 /// Side of the networks' images.
@@ -34,6 +35,11 @@ fn main() -> anyhow::Result<()> {
             fill(&mut session, input)?;
             session.run()?;
             println!("{}", session.output(0)?.len());
+            Ok(())
+        }
+        ["peak"] => {
+            let isa = Isa::from_env()?;
+            println!("{}", peak(isa).unwrap_or_default() / 1e9);
             Ok(())
         }
         ["serve"] => serve(),
