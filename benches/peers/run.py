@@ -293,11 +293,19 @@ def machine() -> dict:
     }
 
 
+def save(folder: Path, output: Path, results: dict) -> None:
+    """The figures for programs, and the report."""
+    from report import report
+
+    (folder / "results.json").write_text(json.dumps(results, indent=1))
+    output.write_text(report(results))
+
+
 def main() -> None:
     options = arguments()
     enter_venv(options.venv)
     sys.path.insert(0, str(HERE))
-    from report import report, show
+    from report import show
     from rows import COLD, COLD_AIM, EVERY, ROWS
 
     made = Bench(options)
@@ -313,14 +321,14 @@ def main() -> None:
         for threads in map(int, options.threads.split(",")):
             results["rows"].append(made.row(row, threads))
             print(show(results["rows"][-1]), flush=True)
-            (made.folder / "results.json").write_text(json.dumps(results, indent=1))
+            # a run that is stopped leaves what it has
+            save(made.folder, options.output, results)
     if not chosen or "cold" in chosen:
         print("cold start", flush=True)
         results["cold"] = made.cold(COLD, COLD_AIM, [p for p in EVERY if "torch-o" not in p], 7)
     results["peak_gops"] = max(results["peak_gops"], float(made.command("peak")))
     results["load_after"] = os.getloadavg()[0]
-    (made.folder / "results.json").write_text(json.dumps(results, indent=1))
-    options.output.write_text(report(results))
+    save(made.folder, options.output, results)
 
 
 if __name__ == "__main__":
