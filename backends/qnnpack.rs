@@ -65,5 +65,7 @@ crate::backend_config! {
         kernel dynamic_int8 => crate::kernels::Q8Recurrent;
         kernel dynamic_f16  => crate::kernels::F16Recurrent;
     }
-    group embedding: [weight_only_quint8, weight_only_quint4x2] { kernel none; }
+    group embedding: [weight_only_quint8, weight_only_quint4x2] {
+        kernel => crate::kernels::EmbeddingRowwise;
+    }
 }

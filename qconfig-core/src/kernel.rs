@@ -70,6 +70,8 @@ impl TensorSpec<'_> {
 pub enum WeightData<'a> {
     /// Quantized, one `i8` an element.
     I8(&'a [i8]),
+    /// Quantized, one `u8` an element, `quint4x2` too.
+    U8(&'a [u8]),
     /// Float; a kernel with a `float16` weight rounds it while packing.
     F32(&'a [f32]),
 }
@@ -78,7 +80,8 @@ pub enum WeightData<'a> {
 /// shape its operator tells.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct WeightSpec<'a> {
-    /// `qint8` or `float16`; `float32` for parameters that stay as they are.
+    /// `qint8` or `float16`; `quint8` or `quint4x2` for tables of rows; `float32` for parameters that stay as
+    /// they are.
     pub dtype: DType,
     /// Dimensions, output channels first, input channels last.
     pub shape: &'a [usize],
@@ -453,6 +456,32 @@ pub enum NodeOp {
         /// Whether sequences are `[B, T, ..]`; states are not touched by it.
         batch_first: bool,
     },
+    /// Rows of a table: `int32` or `int64` indices of any shape to `float32` `[.., D]`. The weight is the
+    /// table, `[rows, D]`: `quint8` or `quint4x2`, as floats that the kernel quantizes row by row, or as
+    /// integers with a scale for each row and, as the one parameter, a zero point for each row, `float32`.
+    Embedding,
+    /// Bags of rows of a table, reduced to one row each: `float32` `[bags, D]`. The table is that of
+    /// [`NodeOp::Embedding`]. Inputs: indices `[bags, length]`, or `[indices]` and then where each bag begins,
+    /// `int32` or `int64` `[bags]`; last, perhaps, `float32` weights in the shape of the indices.
+    EmbeddingBag {
+        /// How the rows of a bag become one.
+        mode: BagMode,
+        /// Whether there is one offset more than bags: where the last one ends.
+        include_last_offset: bool,
+        /// Rows that count for nothing.
+        padding_idx: Option<usize>,
+    },
+}
+
+/// How the rows of a bag become one; an empty bag becomes zeros.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum BagMode {
+    /// Their sum, or their sum with weights.
+    Sum,
+    /// Their sum divided by how many they are.
+    Mean,
+    /// The greatest value of each column.
+    Max,
 }
 
 /// What a recurrent layer computes in a step.
@@ -530,6 +559,7 @@ impl<'a> NodeSpec<'a> {
         let products = match self.op {
             NodeOp::Linear | NodeOp::Conv { .. } | NodeOp::Conv3d { .. } => self.products(),
             NodeOp::ConvTranspose { groups, .. } => self.transposed_products(groups),
+            NodeOp::Recurrent { .. } => self.recurrent_products(),
             _ => None,
         };
         products.unwrap_or(0)
@@ -540,6 +570,20 @@ impl<'a> NodeSpec<'a> {
         let (_, each) = self.weight?.shape.split_first()?;
         let each = each.iter().try_fold(1usize, |n, d| n.checked_mul(*d))?;
         u64::try_from(self.output.elements()?.checked_mul(each)?).ok()
+    }
+
+    /// Each row of the sequence meets all weights.
+    fn recurrent_products(&self) -> Option<u64> {
+        let input = self.inputs.first()?;
+        let rows = input.elements()?.checked_div(*input.shape.last()?)?;
+        let sizes = self.parameters.iter().map(|weight| match weight.shape {
+            [rows, columns] => rows.checked_mul(*columns),
+            _ => Some(0),
+        });
+        let all = sizes
+            .into_iter()
+            .try_fold(0usize, |all, size| all.checked_add(size?))?;
+        u64::try_from(rows.checked_mul(all)?).ok()
     }
 
     /// Each input value meets its channel's share of the weight.
@@ -645,7 +689,7 @@ pub enum Refusal {
     NotFinite(&'static str),
 }
 
-/// Why a blob and its inputs do not fit together.
+/// Why a blob and its inputs do not fit together, or what the inputs hold cannot be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BlobError {
@@ -661,6 +705,20 @@ pub enum BlobError {
         expected: usize,
         /// Bytes found.
         found: usize,
+    },
+    /// An index among the inputs is outside what it counts in.
+    #[error("{what} {at} is {value}, outside {start}..{end}")]
+    Index {
+        /// Which kind: `index`, `offset`.
+        what: &'static str,
+        /// Its position.
+        at: usize,
+        /// Its value.
+        value: i64,
+        /// The least possible.
+        start: usize,
+        /// The first one beyond.
+        end: usize,
     },
 }
 

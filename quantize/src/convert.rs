@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use qconfig_core::kernel::{QParams, Unary};
-use qconfig_core::{DType, DTypeWithConstraints};
+use qconfig_core::{DType, DTypeWithConstraints, QScheme};
 
 use crate::calibrate::Calibrated;
-use crate::graph::{Graph, Node, NodeId, Op, ValueId};
+use crate::graph::{Embedding, Graph, Node, NodeId, Op, ValueId};
 use crate::observer::{ChannelQParams, ObserveError, Observer};
 use crate::prepare::{Decision, Prepared, Quantized};
 use crate::tensor::Tensor;
@@ -38,6 +38,33 @@ impl QuantizedWeight {
     }
 }
 
+/// A table of rows in eight or four bits, each row with a scale and a zero point that is a float
+/// (`per_channel_affine_float_qparams`).
+#[derive(Clone, PartialEq, Debug)]
+pub struct QuantizedTable {
+    /// Row-major values, one a byte.
+    pub data: Vec<u8>,
+    /// `[rows, columns]`.
+    pub shape: Vec<usize>,
+    /// One for each row.
+    pub scales: Vec<f32>,
+    /// One for each row.
+    pub zero_points: Vec<f32>,
+}
+
+impl QuantizedTable {
+    /// The float values that the integers stand for: `(q - zero_point) * scale`.
+    pub fn dequantize(&self) -> Tensor {
+        let row = self.data.len() / self.scales.len().max(1);
+        let mut out = Tensor::zeros(&self.shape);
+        for (at, (x, q)) in out.data_mut().iter_mut().zip(&self.data).enumerate() {
+            let (scale, zero_point) = (self.scales[at / row], self.zero_points[at / row]);
+            *x = (f32::from(*q) - zero_point) * scale;
+        }
+        out
+    }
+}
+
 /// A float graph with quantize and dequantize around each supported pattern.
 #[derive(Clone, Debug)]
 pub struct ReferenceModel {
@@ -47,6 +74,7 @@ pub struct ReferenceModel {
     pub(crate) qparams: BTreeMap<(ValueId, DType), QParams>,
     /// By node, and position among its weights.
     pub(crate) weights: BTreeMap<(NodeId, usize), QuantizedWeight>,
+    pub(crate) tables: BTreeMap<NodeId, QuantizedTable>,
 }
 
 /// A calibrated model cannot be converted.
@@ -121,6 +149,16 @@ pub enum ConvertError {
         /// The line of the bound.
         line: u32,
     },
+    /// The table's observer does not give each row a scale and a zero point of its own.
+    #[error(
+        "table of node `{node}`: its rows need `per_channel_affine_float_qparams`, the qconfig's observer has `{found:?}`"
+    )]
+    TableScheme {
+        /// The node.
+        node: String,
+        /// What the qconfig says.
+        found: QScheme,
+    },
     /// The weight's dtype is not what the dtype config stores.
     #[error(
         "weight of node `{node}`: the qconfig observes {found}, dtype config `{config}` stores {wanted}"
@@ -156,7 +194,7 @@ pub fn convert(calibrated: &Calibrated) -> Result<ReferenceModel, ConvertError> 
         qparams.insert(*key, found);
     }
     follow_inputs(prepared, &mut qparams);
-    let mut weights = BTreeMap::new();
+    let (mut weights, mut tables) = (BTreeMap::new(), BTreeMap::new());
     for (at, (node, decision)) in prepared
         .graph
         .nodes
@@ -169,6 +207,9 @@ pub fn convert(calibrated: &Calibrated) -> Result<ReferenceModel, ConvertError> 
         };
         check_scales(&prepared.graph, node, quantized, &qparams)?;
         let wanted = quantized.dtypes().weight;
+        if let (Op::Embedding(table), Some(wanted)) = (&node.op, wanted) {
+            tables.insert(NodeId(at), quantize_table(node, table, quantized, &wanted)?);
+        }
         if let Some(wanted) = wanted.filter(|wanted| wanted.dtype.is_quantized()) {
             for (index, weight) in float_weights(node).into_iter().enumerate() {
                 let weight = quantize_weight(node, &weight, quantized, &wanted)?;
@@ -182,6 +223,7 @@ pub fn convert(calibrated: &Calibrated) -> Result<ReferenceModel, ConvertError> 
         decisions: prepared.decisions.clone(),
         qparams,
         weights,
+        tables,
     })
 }
 
@@ -293,6 +335,53 @@ fn check_scale(
     }
 }
 
+/// Rounds a table as `torch.quantize_per_channel` with float parameters:
+/// `clamp(rne(x * (1 / scale) + zero_point), 0, 255)`, or up to 15.
+fn quantize_table(
+    node: &Node,
+    table: &Embedding,
+    quantized: &Quantized,
+    wanted: &DTypeWithConstraints,
+) -> Result<QuantizedTable, ConvertError> {
+    let spec = quantized.qconfig.weight;
+    let range = wanted.dtype.quant_range();
+    let (true, Some((_, most))) = (spec.dtype == wanted.dtype, range) else {
+        return Err(ConvertError::WeightDType {
+            node: node.name.clone(),
+            found: spec.dtype,
+            config: quantized.dtypes().name,
+            wanted: wanted.dtype,
+        });
+    };
+    if spec.qscheme != QScheme::PerChannelAffineFloatQparams {
+        return Err(ConvertError::TableScheme {
+            node: node.name.clone(),
+            found: spec.qscheme,
+        });
+    }
+    let fail = |error| ConvertError::Weight {
+        node: node.name.clone(),
+        error,
+    };
+    let mut observer = Observer::new(spec);
+    observer.observe(&table.weight).map_err(fail)?;
+    let (scales, zero_points) = observer.row_qparams().map_err(fail)?;
+    let row = table.weight.data().len() / scales.len();
+    let values = table.weight.data().iter().enumerate();
+    let data = values
+        .map(|(at, x)| {
+            let q = x * (1.0 / scales[at / row]) + zero_points[at / row];
+            q.round_ties_even().clamp(0.0, most as f32) as u8
+        })
+        .collect();
+    Ok(QuantizedTable {
+        data,
+        shape: table.weight.shape().to_vec(),
+        scales,
+        zero_points,
+    })
+}
+
 fn quantize_weight(
     node: &Node,
     weight: &Tensor,
@@ -365,6 +454,11 @@ impl ReferenceModel {
     /// Scale and zero point of a value in a dtype, where it is quantized.
     pub fn qparams(&self, value: ValueId, dtype: DType) -> Option<QParams> {
         self.qparams.get(&(value, dtype)).copied()
+    }
+
+    /// The quantized table of the node at a position.
+    pub fn table(&self, node: usize) -> Option<&QuantizedTable> {
+        self.tables.get(&NodeId(node))
     }
 
     /// The quantized weight of the node at a position; of a recurrent layer, the first.

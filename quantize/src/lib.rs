@@ -19,15 +19,16 @@ mod tensor;
 mod weights;
 
 pub use calibrate::{CalibrateError, Calibrated, calibrate};
-pub use convert::{ConvertError, QuantizedWeight, ReferenceModel, convert};
+pub use convert::{ConvertError, QuantizedTable, QuantizedWeight, ReferenceModel, convert};
 pub use float::{InputError, Values, check_inputs};
 pub use fuse::fuse;
 pub use graph::{
-    BatchNorm, Conv, ConvTranspose, Gates, Graph, GraphBuilder, GraphError, GraphProblem,
-    Interpolate, Linear, Movement, Node, NodeId, Op, Pool, Recurrent, Target, Value, ValueId,
+    Bag, BatchNorm, Conv, ConvTranspose, Embedding, Gates, Graph, GraphBuilder, GraphError,
+    GraphProblem, Interpolate, Linear, Movement, Node, NodeId, Op, Pool, Recurrent, Target, Value,
+    ValueId,
 };
 pub use lower::{LowerError, Lowered, lower};
 pub use prepare::{Decision, FloatReason, PrepareError, Prepared, Quantized, prepare};
-pub use report::{LayerReport, ReportError, report, sqnr_db};
+pub use report::{LayerReport, ReportError, report, set_input, sqnr_db};
 pub use tensor::{ShapeError, Tensor};
 pub use weights::{Weights, WeightsError};

@@ -36,6 +36,11 @@ impl ReferenceModel {
             .weights
             .iter()
             .map(|(key, weight)| (*key, weight.dequantize()))
+            .chain(
+                self.tables
+                    .iter()
+                    .map(|(node, table)| ((*node, 0), table.dequantize())),
+            )
             .collect();
         let mut round = Round {
             model: self,

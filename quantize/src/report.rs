@@ -1,6 +1,6 @@
 //! What a plan does, layer by layer, and how far it is from the float model.
 
-use qconfig_core::Isa;
+use qconfig_core::{DType, Isa};
 use qconfig_runtime::{BufferError, RunError, Session};
 
 use crate::convert::ReferenceModel;
@@ -54,6 +54,30 @@ struct Energy {
     noise: f64,
 }
 
+/// Fills an input of a session with floats, or with indices of its type.
+///
+/// # Errors
+/// [`BufferError`] where the session has no such input, or one of another type or length.
+pub fn set_input(
+    session: &mut Session<'_>,
+    index: usize,
+    tensor: &Tensor,
+) -> Result<(), BufferError> {
+    let Some(integers) = tensor.integers() else {
+        return session.set_input_f32(index, tensor.data());
+    };
+    let id = session.plan().inputs().get(index).copied();
+    let tensor = id.and_then(|id| session.plan().tensor(id));
+    if tensor.is_some_and(|tensor| tensor.dtype() == DType::int32) {
+        // what 32 bits do not hold is outside any table that they count
+        let narrow = |x: &i64| i32::try_from(*x).unwrap_or(i32::MAX);
+        let integers: Vec<i32> = integers.iter().map(narrow).collect();
+        session.set_input_i32(index, &integers)
+    } else {
+        session.set_input_i64(index, integers)
+    }
+}
+
 /// `10 log10(sum x^2 / sum (x - y)^2)`: infinite where nothing differs.
 pub fn sqnr_db(signal: f64, noise: f64) -> f64 {
     10.0 * (signal / noise).log10()
@@ -74,7 +98,7 @@ pub fn report<'s>(
     for inputs in samples {
         let float = model.graph().run_all(inputs)?;
         for (i, input) in inputs.iter().enumerate() {
-            session.set_input_f32(i, input.data())?;
+            set_input(session, i, input)?;
         }
         session.run()?;
         compare(model, lowered, session, &float, &mut energies)?;

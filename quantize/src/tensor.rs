@@ -1,6 +1,6 @@
-//! Float tensors of the flow: row-major, in PyTorch's logical order (channels first).
+//! Tensors of the flow: row-major, in PyTorch's logical order (channels first); floats, or indices.
 
-/// A dense `f32` tensor, row-major: `[N, C, H, W]` for images.
+/// A dense tensor of `f32`, or of indices, row-major: `[N, C, H, W]` for images.
 ///
 /// ```
 /// let t = qconfig_quantize::Tensor::new(vec![2, 3], vec![0.0; 6]).unwrap();
@@ -10,6 +10,8 @@
 pub struct Tensor {
     shape: Vec<usize>,
     data: Vec<f32>,
+    /// Indices, in place of the floats.
+    integers: Option<Vec<i64>>,
 }
 
 /// The values do not fill the shape.
@@ -32,7 +34,11 @@ impl Tensor {
     pub fn new(shape: Vec<usize>, data: Vec<f32>) -> Result<Self, ShapeError> {
         let expected = elements(&shape);
         if expected == Some(data.len()) {
-            Ok(Self { shape, data })
+            Ok(Self {
+                shape,
+                data,
+                integers: None,
+            })
         } else {
             Err(ShapeError {
                 shape,
@@ -42,11 +48,33 @@ impl Tensor {
         }
     }
 
+    /// A tensor of integers of that shape: indices, which floats could not hold exactly.
+    ///
+    /// # Errors
+    /// [`ShapeError`] where `values` do not fill `shape`.
+    pub fn indices(shape: Vec<usize>, values: Vec<i64>) -> Result<Self, ShapeError> {
+        let expected = elements(&shape);
+        if expected == Some(values.len()) {
+            Ok(Self {
+                shape,
+                data: Vec::new(),
+                integers: Some(values),
+            })
+        } else {
+            Err(ShapeError {
+                shape,
+                expected,
+                found: values.len(),
+            })
+        }
+    }
+
     /// Zeros.
     pub fn zeros(shape: &[usize]) -> Self {
         Self {
             shape: shape.to_vec(),
             data: vec![0.0; shape.iter().product()],
+            integers: None,
         }
     }
 
@@ -55,7 +83,12 @@ impl Tensor {
         &self.shape
     }
 
-    /// Values, row-major.
+    /// The values of a tensor of integers, row-major.
+    pub fn integers(&self) -> Option<&[i64]> {
+        self.integers.as_deref()
+    }
+
+    /// Values, row-major; none of a tensor of integers.
     pub fn data(&self) -> &[f32] {
         &self.data
     }

@@ -317,12 +317,38 @@ impl<'p> Session<'p> {
     /// # Errors
     /// [`BufferError`] where there is no such input, or it has another dtype or length.
     pub fn set_input_f32(&mut self, index: usize, values: &[f32]) -> Result<(), BufferError> {
+        self.fill(index, DType::float32, values, |x| x.to_ne_bytes())
+    }
+
+    /// Fills an `int32` input: indices of a table.
+    ///
+    /// # Errors
+    /// [`BufferError`] where there is no such input, or it has another dtype or length.
+    pub fn set_input_i32(&mut self, index: usize, values: &[i32]) -> Result<(), BufferError> {
+        self.fill(index, DType::int32, values, |x| x.to_ne_bytes())
+    }
+
+    /// Fills an `int64` input: indices of a table.
+    ///
+    /// # Errors
+    /// [`BufferError`] where there is no such input, or it has another dtype or length.
+    pub fn set_input_i64(&mut self, index: usize, values: &[i64]) -> Result<(), BufferError> {
+        self.fill(index, DType::int64, values, |x| x.to_ne_bytes())
+    }
+
+    fn fill<T: Copy, const N: usize>(
+        &mut self,
+        index: usize,
+        dtype: DType,
+        values: &[T],
+        to_bytes: impl Fn(T) -> [u8; N],
+    ) -> Result<(), BufferError> {
         let id = self.input_id(index)?;
-        self.expect_f32(id, values.len())?;
+        self.expect(id, dtype, values.len())?;
         let range = self.range(id);
         let bytes = self.arena.get_mut(range).unwrap_or_default();
-        for (bytes, value) in bytes.as_chunks_mut().0.iter_mut().zip(values) {
-            *bytes = value.to_ne_bytes();
+        for (bytes, value) in bytes.as_chunks_mut::<N>().0.iter_mut().zip(values) {
+            *bytes = to_bytes(*value);
         }
         Ok(())
     }
@@ -341,7 +367,7 @@ impl<'p> Session<'p> {
     /// [`BufferError`] where there is no such output, or it has another dtype or length.
     pub fn output_f32(&self, index: usize, values: &mut [f32]) -> Result<(), BufferError> {
         let id = self.output_id(index)?;
-        self.expect_f32(id, values.len())?;
+        self.expect(id, DType::float32, values.len())?;
         for (value, bytes) in values.iter_mut().zip(self.bytes(id).as_chunks().0) {
             *value = f32::from_ne_bytes(*bytes);
         }
@@ -400,7 +426,8 @@ impl<'p> Session<'p> {
     /// Computes the outputs from the inputs. Allocates nothing, locks nothing.
     ///
     /// # Errors
-    /// [`RunError`] where a kernel refuses its packed data: only a plan from damaged bytes does that.
+    /// [`RunError`] where a kernel refuses its packed data, as only a plan from damaged bytes makes it do, or
+    /// where an index that the caller set is outside its table.
     pub fn run(&mut self) -> Result<(), RunError> {
         self.run_each(|_| {})
     }
@@ -497,16 +524,16 @@ impl<'p> Session<'p> {
         })
     }
 
-    fn expect_f32(&self, id: TensorId, len: usize) -> Result<(), BufferError> {
+    fn expect(&self, id: TensorId, dtype: DType, len: usize) -> Result<(), BufferError> {
         let Some(tensor) = self.plan.tensor(id) else {
             return Ok(());
         };
         let place = || self.plan.place_of_tensor(id);
-        if tensor.dtype() != DType::float32 {
+        if tensor.dtype() != dtype {
             return Err(BufferError::DType {
                 place: place(),
                 found: tensor.dtype(),
-                asked: DType::float32,
+                asked: dtype,
             });
         }
         let expected = tensor.spec().elements().unwrap_or(0);

@@ -10,7 +10,7 @@ use qconfig_core::{
 use qconfig_kernels::glue;
 use qconfig_quantize::{
     BatchNorm, Conv, Graph, GraphBuilder, Lowered, Pool, ReferenceModel, Tensor, calibrate,
-    convert, fuse, lower, prepare,
+    convert, fuse, lower, prepare, set_input,
 };
 use qconfig_runtime::{Plan, Session, SessionOptions};
 
@@ -63,7 +63,7 @@ pub(crate) fn answer(lowered: &Lowered, input: &Tensor, count: usize) -> Vec<f32
                     ..SessionOptions::with_isa(isa)
                 };
                 let mut session = Session::new(plan, options).unwrap();
-                session.set_input_f32(0, input.data()).unwrap();
+                set_input(&mut session, 0, input).unwrap();
                 session.run().unwrap();
                 let mut output = vec![0.0; count];
                 session.output_f32(0, &mut output).unwrap();

@@ -17,6 +17,7 @@ mod digits_observers;
 mod digits_plan;
 mod digits_torch;
 mod elementwise;
+mod embedding;
 mod every_pair;
 mod flow;
 mod interpolate;

@@ -18,6 +18,8 @@ mod cat;
 mod choose_qparams;
 mod conv;
 mod convert;
+mod defects;
+mod embedding;
 mod linear;
 mod linear_dynamic;
 mod mul;

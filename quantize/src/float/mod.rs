@@ -3,6 +3,7 @@
 mod binary;
 mod cat;
 mod conv;
+mod embedding;
 mod interpolate;
 mod linear;
 mod movement;
@@ -11,6 +12,7 @@ mod pool;
 mod recurrent;
 mod window;
 
+use qconfig_core::DType;
 use qconfig_core::kernel::Activation;
 
 use crate::graph::{Graph, Node, NodeId, Op, ValueId};
@@ -48,9 +50,29 @@ pub enum InputError {
         /// Its position.
         at: usize,
     },
+    /// Floats for indices, or the other way round.
+    #[error("input `{name}` is {expected}, and was not given as that")]
+    DType {
+        /// The input.
+        name: String,
+        /// Its type.
+        expected: DType,
+    },
+    /// An index outside its table, or an offset outside its list.
+    #[error("node `{node}`: {what} {at} is {value}, which is outside")]
+    Index {
+        /// The node.
+        node: String,
+        /// `index` or `offset`.
+        what: &'static str,
+        /// Its position.
+        at: usize,
+        /// Its value.
+        value: i64,
+    },
 }
 
-/// Checks count, shapes and that every value is finite.
+/// Checks count, shapes, types and that every value is finite.
 ///
 /// # Errors
 /// The first [`InputError`].
@@ -69,6 +91,12 @@ pub fn check_inputs(graph: &Graph, inputs: &[Tensor]) -> Result<(), InputError> 
                 name: value.name.clone(),
                 expected,
                 found,
+            });
+        }
+        if tensor.integers().is_some() == (value.dtype == DType::float32) {
+            return Err(InputError::DType {
+                name: value.name.clone(),
+                expected: value.dtype,
             });
         }
         if let Some((at, value_at)) = tensor
@@ -131,10 +159,18 @@ pub(crate) fn execute(
             .outputs()
             .map(|value| graph.values[value.0].shape.as_slice())
             .collect();
-        let outputs = if let Op::Recurrent(op) = &node.op {
-            recurrent::run(op, |at| visitor.weight(id, at), &operands, &shapes)
-        } else {
-            vec![compute(node, &operands, visitor.weight(id, 0), shapes[0])]
+        let weight = visitor.weight(id, 0);
+        let outputs = match &node.op {
+            Op::Recurrent(op) => {
+                recurrent::run(op, |at| visitor.weight(id, at), &operands, &shapes)
+            }
+            Op::Embedding(op) => {
+                let weight = weight.unwrap_or(&op.weight);
+                vec![embedding::run(
+                    &node.name, op, weight, &operands, shapes[0],
+                )?]
+            }
+            _ => vec![compute(node, &operands, weight, shapes[0])],
         };
         for (value, mut output) in node.outputs().zip(outputs) {
             activate(node.activation, &mut output);
@@ -233,10 +269,10 @@ fn compute(node: &Node, inputs: &[&Tensor], weight: Option<&Tensor>, shape: &[us
                 .map(|plane| plane.iter().sum::<f32>() / area as f32);
             filled(shape, means)
         }
-        // several outputs: computed in its own room
-        Op::Recurrent(_) => Tensor::zeros(shape),
         Op::Interpolate(op) => interpolate::resized(op, x, shape),
         Op::Movement(op) => movement::moved(op, x, shape),
+        // several outputs, or errors: computed in their own rooms
+        Op::Recurrent(_) | Op::Embedding(_) => Tensor::zeros(shape),
         Op::Flatten { .. } | Op::Reshape(_) | Op::Identity => {
             filled(shape, x.data().iter().copied())
         }

@@ -4,12 +4,12 @@ mod pool;
 
 use qconfig_core::kernel::{Activation, RecurrentCell, Unary};
 use qconfig_core::operator::{nn, operator, torch};
-use qconfig_core::{Spelled, Spelling};
+use qconfig_core::{DType, Spelled, Spelling};
 
 use super::shape::output_shapes;
 use super::{
-    BatchNorm, Conv, ConvTranspose, Graph, GraphError, GraphProblem, Linear, Node, Op, Recurrent,
-    Value, ValueId,
+    Bag, BatchNorm, Conv, ConvTranspose, Embedding, Graph, GraphError, GraphProblem, Linear, Node,
+    Op, Recurrent, Value, ValueId,
 };
 use crate::tensor::{Tensor, elements};
 
@@ -42,7 +42,28 @@ impl GraphBuilder {
     /// # Errors
     /// [`GraphError`] for a name that is taken or a shape with a zero or too many elements.
     pub fn input(&mut self, name: &str, shape: &[usize]) -> Result<ValueId, GraphError> {
-        let id = self.define(name, shape.to_vec())?;
+        let id = self.define(name, shape.to_vec(), DType::float32)?;
+        self.inputs.push(id);
+        Ok(id)
+    }
+
+    /// A graph input of `int32` or `int64`: indices of a table, or where bags begin.
+    ///
+    /// # Errors
+    /// As [`GraphBuilder::input`], and for other types.
+    pub fn input_integers(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        dtype: DType,
+    ) -> Result<ValueId, GraphError> {
+        if !matches!(dtype, DType::int32 | DType::int64) {
+            return Err(GraphError {
+                node: name.into(),
+                problem: GraphProblem::DType(dtype),
+            });
+        }
+        let id = self.define(name, shape.to_vec(), dtype)?;
         self.inputs.push(id);
         Ok(id)
     }
@@ -78,19 +99,22 @@ impl GraphBuilder {
             node: name.into(),
             problem,
         };
-        let mut shapes = Vec::new();
+        let (mut shapes, mut dtypes) = (Vec::new(), Vec::new());
         for input in inputs {
             let value = self
                 .values
                 .get(input.0)
                 .ok_or_else(|| fail(GraphProblem::UnknownValue(input.0)))?;
             shapes.push(value.shape.as_slice());
+            dtypes.push(value.dtype);
         }
-        let mut shapes = output_shapes(&op, &shapes).map_err(fail)?.into_iter();
-        let output = self.define(name, shapes.next().unwrap_or_default())?;
+        let mut shapes = output_shapes(&op, &shapes, &dtypes)
+            .map_err(fail)?
+            .into_iter();
+        let output = self.define(name, shapes.next().unwrap_or_default(), DType::float32)?;
         let more: Vec<ValueId> = shapes
             .enumerate()
-            .map(|(at, shape)| self.define(&format!("{name}:{}", at + 1), shape))
+            .map(|(at, shape)| self.define(&format!("{name}:{}", at + 1), shape, DType::float32))
             .collect::<Result<_, _>>()?;
         let outputs = [&[output], more.as_slice()].concat();
         self.nodes.push(Node {
@@ -289,6 +313,37 @@ impl GraphBuilder {
         )
     }
 
+    /// `torch.nn.Embedding`: a row for each index.
+    ///
+    /// # Errors
+    /// [`GraphError`].
+    pub fn embedding(
+        &mut self,
+        name: &str,
+        indices: ValueId,
+        weight: Tensor,
+    ) -> Result<ValueId, GraphError> {
+        let op = Op::Embedding(Embedding { weight, bag: None });
+        self.node(name, nn::Embedding::SPELLING, op, &[indices])
+    }
+
+    /// `torch.nn.EmbeddingBag`: the inputs are the indices `[bags, length]`, or a list of them and where
+    /// each bag begins; then perhaps a weight for each index.
+    ///
+    /// # Errors
+    /// [`GraphError`].
+    pub fn embedding_bag(
+        &mut self,
+        name: &str,
+        inputs: &[ValueId],
+        weight: Tensor,
+        bag: Bag,
+    ) -> Result<ValueId, GraphError> {
+        let bag = Some(bag);
+        let op = Op::Embedding(Embedding { weight, bag });
+        self.node(name, nn::EmbeddingBag::SPELLING, op, inputs)
+    }
+
     /// `torch.nn.LSTM` or, over `[B, I]`, `torch.nn.LSTMCell`; `torch.nn.GRU` or `torch.nn.GRUCell`;
     /// `torch.nn.RNNCell`. `initial` has the states it begins with, or none. Gives the sequence, which a
     /// cell has not, and the states after the last step.
@@ -344,7 +399,12 @@ impl GraphBuilder {
         })
     }
 
-    fn define(&mut self, name: &str, shape: Vec<usize>) -> Result<ValueId, GraphError> {
+    fn define(
+        &mut self,
+        name: &str,
+        shape: Vec<usize>,
+        dtype: DType,
+    ) -> Result<ValueId, GraphError> {
         let fail = |problem| {
             Err(GraphError {
                 node: name.into(),
@@ -366,6 +426,7 @@ impl GraphBuilder {
         self.values.push(Value {
             name: name.into(),
             shape,
+            dtype,
         });
         Ok(ValueId(self.values.len() - 1))
     }

@@ -1,16 +1,18 @@
 //! The float graph: nodes in execution order over values with static shapes.
 
 mod builder;
+mod embedding;
 mod interpolate;
 mod movement;
 mod op;
 mod recurrent;
 mod shape;
 
-use qconfig_core::Spelling;
 use qconfig_core::kernel::Activation;
+use qconfig_core::{DType, Spelling};
 
 pub use self::builder::GraphBuilder;
+pub use self::embedding::{Bag, Embedding};
 pub use self::interpolate::{Interpolate, Target};
 pub use self::movement::Movement;
 pub use self::op::{BatchNorm, Conv, ConvTranspose, Linear, Op, Pool};
@@ -24,13 +26,15 @@ pub struct ValueId(pub(crate) usize);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct NodeId(pub(crate) usize);
 
-/// Name and shape of a value.
+/// Name, shape and type of a value.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Value {
     /// The input's name, or that of the node that makes it.
     pub name: String,
     /// Dimensions, channels first.
     pub shape: Vec<usize>,
+    /// `float32`; `int32` or `int64` for indices that come in.
+    pub dtype: DType,
 }
 
 /// One operator, perhaps with others fused into it.
@@ -106,6 +110,9 @@ pub enum GraphProblem {
     /// A parameter of the wrong length, zero, or not finite.
     #[error("{0}")]
     Parameter(String),
+    /// An input of a type that the operator does not take.
+    #[error("an input is {0}, which the operator does not take")]
+    DType(DType),
     /// Two nodes or inputs of the same name.
     #[error("the name is taken; layer names must be unique, as reports and qconfigs refer to them")]
     Name,
@@ -117,7 +124,7 @@ impl Graph {
         &self.nodes
     }
 
-    /// Name and shape of a value.
+    /// Name, shape and type of a value.
     pub fn value(&self, id: ValueId) -> &Value {
         &self.values[id.0]
     }
@@ -143,6 +150,7 @@ impl Graph {
                 linear.weight.data().len() + linear.bias.as_ref().map_or(0, Vec::len)
             }
             Op::BatchNorm(bn) => 4 * bn.weight.len(),
+            Op::Embedding(table) => table.weight.data().len(),
             Op::Recurrent(recurrent) => {
                 let weights = |gates: &Gates| {
                     let biases = gates.bias.iter().flatten().map(Vec::len).sum::<usize>();

@@ -2,9 +2,7 @@
 
 use qconfig_core::kernel::{Activation, Unary};
 
-use super::Recurrent;
-use super::interpolate::Interpolate;
-use super::movement::Movement;
+use super::{Embedding, Interpolate, Movement, Recurrent};
 use crate::tensor::Tensor;
 
 /// A convolution over one to three spatial dimensions.
@@ -304,6 +302,8 @@ pub enum Op {
     Movement(Movement),
     /// The identity: dropout at inference, `contiguous`, `detach`.
     Identity,
+    /// Rows of a table, each or reduced in bags.
+    Embedding(Embedding),
     /// A recurrent layer or cell; its inputs are the sequence and perhaps the initial states.
     Recurrent(Recurrent),
 }

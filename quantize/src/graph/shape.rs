@@ -3,15 +3,28 @@
 mod binary;
 mod cat;
 mod conv_transpose;
+mod embedding;
 mod mean;
 mod recurrent;
 mod unary;
+
+use qconfig_core::DType;
 
 use super::{GraphProblem, Op};
 use crate::tensor::elements;
 
 /// The shapes of all values that go out, or what does not fit.
-pub(super) fn output_shapes(op: &Op, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>, GraphProblem> {
+pub(super) fn output_shapes(
+    op: &Op,
+    inputs: &[&[usize]],
+    dtypes: &[DType],
+) -> Result<Vec<Vec<usize>>, GraphProblem> {
+    if let Op::Embedding(table) = op {
+        return Ok(vec![embedding::output(table, inputs, dtypes)?]);
+    }
+    if let Some(other) = dtypes.iter().find(|dtype| **dtype != DType::float32) {
+        return Err(GraphProblem::DType(*other));
+    }
     match op {
         Op::Recurrent(layer) => recurrent::outputs(layer, inputs),
         _ => Ok(vec![output_shape(op, inputs)?]),
@@ -105,8 +118,8 @@ fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, GraphProblem
             }
             Ok(shape)
         }
-        // it has several
-        Op::Recurrent(_) => Err(misfit("a recurrent layer has several outputs")),
+        // they have rooms of their own
+        Op::Recurrent(_) | Op::Embedding(_) => Err(misfit("the operator has another rule")),
         Op::Relu | Op::Identity => Ok(shape),
         Op::Cat { axis } => cat::concatenated(*axis, inputs),
         Op::Stack { axis } => cat::stacked(*axis, inputs),

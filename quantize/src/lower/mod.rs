@@ -1,5 +1,6 @@
 //! Lower: the dispatch table gives each quantized node its kernel; the result is a [`Plan`].
 
+mod embedding;
 mod form;
 mod movement;
 mod op;
@@ -84,13 +85,14 @@ pub fn lower(model: &ReferenceModel) -> Result<Lowered, LowerError> {
     };
     for id in &model.graph.inputs {
         let value = &model.graph.values[id.0];
-        let tensor = lowering.tensor(&value.name, DType::float32, None, &value.shape)?;
+        let dtype = value.dtype;
+        let tensor = lowering.tensor(&value.name, dtype, None, &value.shape)?;
         lowering.builder.input(tensor)?;
         lowering.keep(
             *id,
             Stored {
                 tensor,
-                dtype: DType::float32,
+                dtype,
                 qparams: None,
                 layout: Layout::Logical,
             },
@@ -166,6 +168,9 @@ impl Lowering<'_> {
         }
         if let Op::Movement(op) = &node.op {
             return self.movement(node, op, quantized, kernel);
+        }
+        if let Op::Embedding(op) = &node.op {
+            return self.embedding(at, node, op, quantized, kernel);
         }
         if let Op::Recurrent(op) = &node.op {
             return self.recurrent(at, node, op, quantized, kernel);

@@ -33,7 +33,7 @@ pub(super) fn parameters(op: &Op) -> Vec<WeightSpec<'_>> {
 /// of its first input.
 pub(super) fn layout(op: &Op, shape: &[usize]) -> Layout {
     match op {
-        Op::Linear(_) | Op::Recurrent(_) | Op::Stack { .. } => Layout::Logical,
+        Op::Linear(_) | Op::Recurrent(_) | Op::Embedding(_) | Op::Stack { .. } => Layout::Logical,
         Op::Mean { axes, keepdim } if !keepdim => {
             // what is left of channels last has the logical order only without spatial dimensions
             // beside the channels, and no layout of its own
@@ -155,6 +155,7 @@ pub(super) fn node_op(op: &Op, shape: &[usize]) -> NodeOp {
         Op::Interpolate(op) => NodeOp::Interpolate(op.interpolation(&shape[2..])),
         // movements are lowered in a room of their own, as views of what they read
         Op::Flatten { .. } | Op::Reshape(_) | Op::Identity | Op::Movement(_) => NodeOp::Reshape,
+        Op::Embedding(table) => super::embedding::node_op(table),
         Op::Recurrent(recurrent) => NodeOp::Recurrent {
             cell: recurrent.cell,
             layers: recurrent.layers(),

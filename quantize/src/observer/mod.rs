@@ -8,7 +8,7 @@ use qconfig_core::kernel::QParams;
 use qconfig_core::{ObserverKind, ObserverSpec};
 
 pub use histogram::Histogram;
-pub use qparams::{ChannelQParams, from_range};
+pub use qparams::{ChannelQParams, float_from_range, from_range};
 pub use range::Range;
 
 use crate::tensor::Tensor;
@@ -118,6 +118,28 @@ impl Observer {
         };
         let (min, max) = range.ok_or(ObserveError::Empty)?;
         from_range(&self.spec, min, max).ok_or(ObserveError::NoParameters)
+    }
+
+    /// A scale and a zero point, which is a float, for each row of a table.
+    ///
+    /// # Errors
+    /// As [`Observer::qparams`], and where it does not watch channels.
+    pub fn row_qparams(&self) -> Result<(Vec<f32>, Vec<f32>), ObserveError> {
+        let State::Channels(ranges) = &self.state else {
+            return Err(ObserveError::NoParameters);
+        };
+        let (mut scales, mut zero_points) = (Vec::new(), Vec::new());
+        for range in ranges {
+            let (min, max) = range.get().ok_or(ObserveError::Empty)?;
+            let pair = float_from_range(&self.spec, min, max).ok_or(ObserveError::NoParameters)?;
+            scales.push(pair.0);
+            zero_points.push(pair.1);
+        }
+        if scales.is_empty() {
+            Err(ObserveError::Empty)
+        } else {
+            Ok((scales, zero_points))
+        }
     }
 
     /// Scales and zero points: one pair, or one for each channel.

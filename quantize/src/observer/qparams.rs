@@ -40,3 +40,14 @@ pub fn from_range(spec: &ObserverSpec, min: f32, max: f32) -> Option<QParams> {
         })
     }
 }
+
+/// Scale and zero point of a row of a table that holds `min..=max`
+/// (`per_channel_affine_float_qparams`): the zero point is a float, so that `min` is hit; a row without a
+/// range has scale 1. `None` where the observer computes none.
+pub fn float_from_range(spec: &ObserverSpec, min: f32, max: f32) -> Option<(f32, f32)> {
+    let (quant_min, quant_max) = spec.quant_range()?;
+    let eps = spec.eps? as f32;
+    let scale = (max - min) / (quant_max - quant_min) as f32;
+    let scale = if scale > eps { scale } else { 1.0 };
+    Some((scale, -min / scale))
+}
