@@ -45,7 +45,7 @@ crate::backend_config! {
     }
     group fixed_qparams: default {
         kernel for sigmoid | hardsigmoid | tanh => crate::kernels::Q8Lut;
-        kernel none;
+        kernel for softmax => crate::kernels::Q8Softmax;
     }
     group share_qparams: default {
         kernel for relu | relu6 | hardtanh | clamp => crate::kernels::Q8Clamp;

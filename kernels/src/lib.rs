@@ -34,6 +34,7 @@ mod recurrent;
 mod requantize;
 mod reshape;
 mod smooth;
+mod softmax;
 mod spatial;
 mod units;
 #[cfg(target_arch = "x86_64")]
@@ -65,3 +66,4 @@ pub use rearrange::Rearrange;
 pub use recurrent::{F16Recurrent, Q8Recurrent};
 pub use requantize::Requantize;
 pub use reshape::Reshape;
+pub use softmax::Q8Softmax;

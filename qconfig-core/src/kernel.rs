@@ -380,6 +380,11 @@ pub enum NodeOp {
         /// The axis, in storage order.
         axis: usize,
     },
+    /// `exp(x) / sum exp(x)` along an axis.
+    Softmax {
+        /// The axis, in storage order.
+        axis: usize,
+    },
     /// A function of each element; input and output have the same shape.
     Unary(Unary),
     /// Maximum over a window; padding never wins.

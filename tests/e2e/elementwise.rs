@@ -75,6 +75,22 @@ fn functions_of_one_value_in_every_spelling() {
     }
 }
 
+#[test]
+fn softmax_along_every_axis() {
+    for shape in [&[7][..], &[3, 9], &[2, 5, 6], &[2, 3, 4, 5]] {
+        for axis in 0..shape.len() {
+            let mut graph = GraphBuilder::new();
+            let x = graph.input("x", shape).unwrap();
+            let y = graph.softmax("y", x, axis).unwrap();
+            let graph = graph.finish(&[y]).unwrap();
+            for mapping in mappings() {
+                assert!(kernels(&graph, &mapping, shape).contains(&"q8_softmax"));
+                check_with(&graph, &mapping, shape, 1.0, 7);
+            }
+        }
+    }
+}
+
 /// torch gives the input of a sigmoid that nothing else observes the sigmoid's own parameters, 1/256 and
 /// 0, so that negative values become 0.
 #[test]
@@ -311,6 +327,7 @@ fn no_pattern_of_these_operators_is_without_a_kernel() {
         "mul",
         "cat",
         "stack",
+        "softmax",
     ];
     let mut pairs = 0;
     for config in QNNPACK.configs {

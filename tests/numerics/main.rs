@@ -28,5 +28,6 @@ mod observers;
 mod pool;
 mod pool_volume;
 mod recurrent;
+mod softmax;
 mod unary;
 mod volume;

@@ -751,6 +751,31 @@ def cat(dtype, cases):
     return fam
 
 
+def softmax(cases):
+    """Rows whose sum overflows QNNPACK's 32 bits, where many elements are equal, are left out."""
+    dtype = "quint8"
+    fam = Family("softmax_quint8", op="softmax", dtype=dtype)
+    rng = fam.rng
+    for i in range(cases):
+        axis = int(rng.randint(4))
+        shape = [int(rng.randint(1, 5)) for _ in range(4)]
+        shape[axis] = int(rng.randint(1, 30)) if i % 10 else int(rng.randint(300, 700))
+        if i % 10 == 0:
+            shape = [n if d == axis else 1 for d, n in enumerate(shape)]
+        s, z = scale(rng, 1e-3, 0.5), zero_point(rng, dtype)
+        x = integers(rng, dtype, shape)
+        y = OPS.softmax(quantized(x, s, z, dtype), axis, 1 / 256, 0).int_repr().numpy()
+        n = shape[axis]
+        unit = min(4294967295.0 / n, 8388607.0)
+        table = np.rint(unit * np.exp((np.arange(256) - 255) * np.float64(f32(s)))).astype(np.uint64)
+        e = table[255 + x.astype(int) - x.max(axis, keepdims=True)]
+        total = e.sum(axis, keepdims=True)
+        assert total.max() < 2**32
+        fam.check(y, np.minimum(255, ((e << np.uint64(8)) + (total >> np.uint64(1))) // total).astype(np.uint8))
+        fam.add(dict(x=x, y=y), axis=axis, x_scale=s, x_zero_point=z, y_scale=1 / 256, y_zero_point=0)
+    return fam
+
+
 # ---------------------------------------------------------------- functions of one value
 
 UNARY = ["sigmoid", "tanh", "hardsigmoid", "hardswish", "leaky_relu", "elu", "gelu", "gelu_tanh"]
@@ -1092,6 +1117,7 @@ FAMILIES = {
     "mul_qint8": lambda: mul("qint8", 240),
     "cat_quint8": lambda: cat("quint8", 210),
     "cat_qint8": lambda: cat("qint8", 210),
+    "softmax_quint8": lambda: softmax(220),
     "unary_quint8": lambda: unary("quint8", 320),
     "unary_qint8": lambda: unary("qint8", 160),
     "scalar_quint8": lambda: scalar("quint8", 240),

@@ -10,6 +10,7 @@ mod movement;
 mod norm;
 mod pool;
 mod recurrent;
+mod softmax;
 mod window;
 
 use qconfig_core::DType;
@@ -240,6 +241,7 @@ fn compute(node: &Node, inputs: &[&Tensor], weight: Option<&Tensor>, shape: &[us
         Op::Relu => map(x, |x| x.max(0.0)),
         Op::Clamp { low, high } => map(x, |x| x.max(*low).min(*high)),
         Op::Cat { axis } | Op::Stack { axis } => cat::concatenated(inputs, *axis, shape),
+        Op::Softmax { axis } => softmax::softmax(x, *axis),
         Op::Unary(function) => map(x, |x| qconfig_kernels::unary(*function, x)),
         Op::Add => binary::zipped(x, inputs[1], shape, |a, b| a + b),
         Op::Mul => binary::zipped(x, inputs[1], shape, |a, b| a * b),

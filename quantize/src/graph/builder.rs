@@ -274,6 +274,19 @@ impl GraphBuilder {
         self.node(name, torch::mul::SPELLING, Op::Mul, &[a, b])
     }
 
+    /// `torch.nn.Softmax`.
+    ///
+    /// # Errors
+    /// [`GraphError`].
+    pub fn softmax(
+        &mut self,
+        name: &str,
+        input: ValueId,
+        axis: usize,
+    ) -> Result<ValueId, GraphError> {
+        self.node(name, nn::Softmax::SPELLING, Op::Softmax { axis }, &[input])
+    }
+
     /// `torch.cat`.
     ///
     /// # Errors

@@ -265,6 +265,11 @@ pub enum Op {
         /// The axis of the output that is new.
         axis: usize,
     },
+    /// `exp(x) / sum exp(x)` along an axis.
+    Softmax {
+        /// The axis.
+        axis: usize,
+    },
     /// A function of each element.
     Unary(Unary),
     /// Maximum over windows.

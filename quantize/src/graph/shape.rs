@@ -123,6 +123,8 @@ fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, GraphProblem
         Op::Relu | Op::Identity => Ok(shape),
         Op::Cat { axis } => cat::concatenated(*axis, inputs),
         Op::Stack { axis } => cat::stacked(*axis, inputs),
+        Op::Softmax { axis } if *axis < shape.len() => Ok(shape),
+        Op::Softmax { axis } => Err(misfit(&format!("there is no dimension {axis}"))),
         Op::Unary(function) => unary::checked(*function).map(|()| shape),
         Op::Clamp { low, high } if low <= high => Ok(shape),
         Op::Clamp { low, high } => parameter(format!("the clamp {low}..{high} is empty")),

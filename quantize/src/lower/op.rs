@@ -117,6 +117,9 @@ pub(super) fn node_op(op: &Op, shape: &[usize]) -> NodeOp {
             axis: stored_axis(layout(op, shape), shape.len(), *axis),
         },
         Op::Stack { axis } => NodeOp::Cat { axis: *axis },
+        Op::Softmax { axis } => NodeOp::Softmax {
+            axis: stored_axis(layout(op, shape), shape.len(), *axis),
+        },
         Op::Unary(function) => NodeOp::Unary(*function),
         Op::MaxPool(pool) if pool.kernel.len() == 3 => NodeOp::MaxPool3d {
             window: pool_window3(pool),
