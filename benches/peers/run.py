@@ -286,7 +286,7 @@ def machine() -> dict:
         "family": f"family {field('cpu family')}, model {field('model')}",
         "instructions": [flag for flag in wanted if flag in flags],
         "cpus": os.cpu_count(),
-        "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
+        "system": f"{platform.system()}, Python {platform.python_version()}",
         "date": datetime.date.today().isoformat(),
         "load": os.getloadavg()[0],
         "block_ms": 1000 * bench.BLOCK_SECONDS,
