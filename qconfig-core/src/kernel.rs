@@ -796,3 +796,86 @@ pub trait Dispatch<P, C> {
     /// The kernel of this pair.
     const KERNEL: &'static Kernel;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tensor(shape: &[usize]) -> TensorSpec<'_> {
+        TensorSpec {
+            dtype: DType::float32,
+            shape,
+            qparams: None,
+        }
+    }
+
+    fn weight(shape: &[usize]) -> WeightSpec<'_> {
+        WeightSpec {
+            shape,
+            ..WeightSpec::float(&[])
+        }
+    }
+
+    fn counted(op: NodeOp, input: &[usize], output: &[usize], w: &[usize]) -> u64 {
+        let inputs = [tensor(input)];
+        NodeSpec {
+            weight: Some(weight(w)),
+            ..NodeSpec::new(op, &inputs, tensor(output))
+        }
+        .multiply_adds()
+    }
+
+    #[test]
+    fn multiply_adds_are_counted() {
+        assert_eq!(counted(NodeOp::Linear, &[3, 5], &[3, 7], &[7, 5]), 105);
+        let window = Window {
+            kernel: [3, 3],
+            stride: [1, 1],
+            padding: [1; 4],
+            dilation: [1, 1],
+        };
+        let conv = |groups| NodeOp::Conv { window, groups };
+        let (x, y) = ([2, 6, 6, 8], [2, 6, 6, 16]);
+        assert_eq!(
+            counted(conv(1), &x, &y, &[16, 3, 3, 8]),
+            2 * 36 * 16 * 9 * 8
+        );
+        // depthwise
+        assert_eq!(counted(conv(8), &x, &x, &[8, 3, 3, 1]), 2 * 36 * 8 * 9);
+        let transposed = NodeOp::ConvTranspose {
+            window: Window3 {
+                kernel: [1, 2, 2],
+                stride: [1, 2, 2],
+                padding: [0; 6],
+                dilation: [1; 3],
+            },
+            output_padding: [0; 3],
+            groups: 2,
+        };
+        let y = [2, 12, 12, 6];
+        let found = counted(transposed, &x, &y, &[6, 2, 2, 4]);
+        assert_eq!(found, (2 * 36 * 8) * (3 * 2 * 2));
+        let found = counted(NodeOp::Add, &x, &x, &[8]);
+        assert_eq!(found, 0, "no weight is multiplied");
+        let huge = usize::MAX / 2;
+        assert_eq!(counted(NodeOp::Linear, &[1, 8], &[huge], &[1, 8]), 0);
+    }
+
+    #[test]
+    fn multiply_adds_of_a_recurrent_layer_are_those_of_its_matrices() {
+        let op = NodeOp::Recurrent {
+            cell: RecurrentCell::Lstm,
+            layers: 1,
+            bidirectional: false,
+            batch_first: false,
+        };
+        let inputs = [tensor(&[50, 2, 10])];
+        let (w_ih, w_hh) = (weight(&[80, 10]), weight(&[80, 20]));
+        let parameters = [w_ih, w_hh, WeightSpec::float(&[]), WeightSpec::float(&[])];
+        let node = NodeSpec {
+            parameters: &parameters,
+            ..NodeSpec::new(op, &inputs, tensor(&[50, 2, 20]))
+        };
+        assert_eq!(node.multiply_adds(), 50 * 2 * 80 * (10 + 20));
+    }
+}
