@@ -40,6 +40,7 @@ crate::backend_config! {
     group cat: default { kernel => crate::kernels::Q8Cat; }
     group default_ops: default {
         kernel for elu | leaky_relu | hardswish => crate::kernels::Q8Lut;
+        kernel for instance_norm1d | instance_norm2d | instance_norm3d | instance_norm | group_norm => crate::kernels::Q8GroupNorm;
         kernel for dropout => crate::kernels::Reshape;
         kernel none;
     }
@@ -60,7 +61,7 @@ crate::backend_config! {
         kernel for transpose | permute | narrow | repeat | repeat_interleave | pixel_shuffle | pixel_unshuffle => crate::kernels::Rearrange;
         kernel none;
     }
-    group bn: default { kernel none; }
+    group bn: default { kernel => crate::kernels::Q8BatchNorm; }
     group rnn: dynamic {
         kernel dynamic_int8 => crate::kernels::Q8Recurrent;
         kernel dynamic_f16  => crate::kernels::F16Recurrent;

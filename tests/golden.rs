@@ -307,6 +307,12 @@ impl<'a> Case<'a> {
             .collect()
     }
 
+    /// A list of numbers.
+    pub fn numbers(&self, name: &str) -> Vec<f64> {
+        let list = self.field(name).as_array().expect("a list");
+        list.iter().map(|n| n.as_f64().expect("a number")).collect()
+    }
+
     /// A flag.
     pub fn flag(&self, name: &str) -> bool {
         self.field(name).as_bool().expect("a flag")

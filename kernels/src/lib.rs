@@ -20,6 +20,7 @@ mod lut;
 mod mul;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod norm;
 mod output;
 mod peak;
 mod pool;
@@ -52,6 +53,7 @@ pub use glue::{GLUE, glue};
 pub use interpolate::Q8Interpolate;
 pub use layout::{ToChannelsFirst, ToChannelsLast};
 pub use mul::Q8Mul;
+pub use norm::{Q8BatchNorm, Q8GroupNorm, Q8LayerNorm};
 pub use peak::multiply_adds;
 #[cfg(feature = "std")]
 pub use peak::peak;

@@ -415,6 +415,27 @@ pub enum NodeOp {
         /// Replaces the divisor.
         divisor_override: Option<usize>,
     },
+    /// Batch normalization of `[N, .., C]` with the moments seen in training. Parameters: weight, bias, mean,
+    /// variance, `[C]` each.
+    BatchNorm {
+        /// Added to the variance.
+        eps: f32,
+    },
+    /// Normalization of each image's groups of channels, `[N, .., C]`; as many groups as channels for
+    /// instance normalization. Parameters: weight and bias, `[C]` each, or none.
+    GroupNorm {
+        /// Groups of channels.
+        groups: usize,
+        /// Added to the variance; positive.
+        eps: f32,
+    },
+    /// Normalization of each row. Parameters: weight and bias, of a row each, or none.
+    LayerNorm {
+        /// The last axes, which a row is made of.
+        axes: usize,
+        /// Added to the variance; positive.
+        eps: f32,
+    },
     /// Mean over shares of the spatial positions, `[N, .., C]` to `[N, .., C]` of any size: along each axis
     /// output `i` of `n` sees the cells from `floor(i * size / n)` to `ceil((i + 1) * size / n)`.
     AdaptiveAvgPool,

@@ -24,8 +24,8 @@ pub use float::{InputError, Values, check_inputs};
 pub use fuse::fuse;
 pub use graph::{
     Bag, BatchNorm, Conv, ConvTranspose, Embedding, Gates, Graph, GraphBuilder, GraphError,
-    GraphProblem, Interpolate, Linear, Movement, Node, NodeId, Op, Pool, Recurrent, Target, Value,
-    ValueId,
+    GraphProblem, Interpolate, Linear, Movement, Node, NodeId, Norm, Op, Pool, Recurrent, Target,
+    Value, ValueId,
 };
 pub use lower::{LowerError, Lowered, lower};
 pub use prepare::{Decision, FloatReason, PrepareError, Prepared, Quantized, prepare};

@@ -128,6 +128,13 @@ fn a_bound_that_is_missed_is_named_with_its_line() {
     );
 }
 
+qconfig::backend_config! {
+    /// A backend that says what it can quantize and has no kernels yet.
+    pub backend NO_KERNELS = "no_kernels";
+    config plain { input: quint8, output: quint8 }
+    group bn: plain { kernel none; }
+}
+
 #[test]
 fn a_pair_without_a_kernel_is_named() {
     let mut graph = GraphBuilder::new();
@@ -142,7 +149,10 @@ fn a_pair_without_a_kernel_is_named() {
     let y = graph.batch_norm("norm", x, bn).unwrap();
     let graph = graph.finish(&[y]).unwrap();
     let mapping = QConfigMapping::new().global(marked(1e-4));
-    let error = lowered_error(&graph, &mapping, &Tensor::zeros(&[1, 2, 3, 3]));
+    let prepared = prepare(&graph, &NO_KERNELS, &mapping).unwrap();
+    let input = Tensor::zeros(&[1, 2, 3, 3]);
+    let calibrated = calibrate(&prepared, [slice::from_ref(&input)], |_| {}).unwrap();
+    let error = lower(&convert(&calibrated).unwrap()).unwrap_err();
     let LowerError::NoKernel {
         node,
         pattern,
@@ -154,7 +164,7 @@ fn a_pair_without_a_kernel_is_named() {
     };
     assert_eq!(
         (node.as_str(), pattern.as_str(), *dtype_config),
-        ("norm", "nn::BatchNorm2d", "default_quint8")
+        ("norm", "nn::BatchNorm2d", "plain")
     );
     assert!(error.to_string().contains("kernel none"), "{error}");
 }

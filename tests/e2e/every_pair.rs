@@ -9,7 +9,7 @@ use qconfig_core::{
 };
 use qconfig_quantize::{
     Bag, Conv, ConvTranspose, Decision, Embedding, Gates, Graph, GraphBuilder, Interpolate, Linear,
-    Movement, Op, Pool, Recurrent, Target, Tensor, fuse, prepare,
+    Movement, Norm, Op, Pool, Recurrent, Target, Tensor, fuse, prepare,
 };
 
 use crate::flow::{answer, batch_norm, check_with, flow, noise};
@@ -77,6 +77,17 @@ fn operator(spelling: &Spelling) -> (Op, usize, Vec<usize>) {
         }
         "bn1d" => (Op::BatchNorm(batch_norm(C, 1)), 1, vec![3, C]),
         "bn2d" | "bn3d" => one(Op::BatchNorm(batch_norm(C, 1))),
+        "instance_norm1d" | "instance_norm2d" | "instance_norm3d" | "instance_norm" => {
+            let (groups, norm) = (C, Norm::PLAIN);
+            one(Op::GroupNorm { groups, norm })
+        }
+        "group_norm" => one(Op::GroupNorm {
+            groups: 2,
+            norm: Norm::affine(
+                noise(&[C], 1).data().to_vec(),
+                noise(&[C], 2).data().to_vec(),
+            ),
+        }),
         "add" => two(Op::Add),
         "mul" => two(Op::Mul),
         "cat" => two(Op::Cat { axis: 1 }),

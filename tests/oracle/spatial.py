@@ -207,6 +207,91 @@ def mean(cases):
     return fam
 
 
+# ---------------------------------------------------------------- normalizations and interpolation
+
+def norm(name, dtype, cases):
+    fam = Steps(f"{name}_{dtype}", op=name, dtype=dtype)
+    rng = fam.rng
+    while len(fam.cases) < cases:
+        i = len(fam.cases)
+        groups = int(rng.randint(1, 5))
+        c = groups * int(rng.randint(1, 7 if i % 5 else 20))
+        dims = 1 + i % 3
+        size = [int(rng.randint(1, (30, 8, 5)[dims - 1])) for _ in range(dims)]
+        if name == "batch_norm":
+            size = (size + [3, 4, 2])[:2 + i % 2]
+        shape = (pick(rng, 1, 2), c, *size)
+        x = integers(rng, dtype, shape)
+        xs, xz = scale(rng, 1e-3, 0.2), zero_point(rng, dtype)
+        ys, yz = scale(rng, 1e-2, 0.1), zero_point(rng, dtype)
+        eps = pick(rng, 1e-5, 1e-3)
+        q, r = quantized(x, xs, xz, dtype), real(x, xs, xz)
+        count = int(np.prod(size)) if name == "layer_norm" else c
+        w, b = (torch.from_numpy(rng.randn(count).astype(f32)) for _ in range(2))
+        relu, axes, arrays = False, None, {}
+        if name == "batch_norm":
+            mean = torch.from_numpy((rng.randn(c) * 40 * xs).astype(f32))
+            var = torch.from_numpy((rng.uniform(0.1, 2, c) * (70 * xs) ** 2).astype(f32))
+            relu = bool(rng.randint(2)) and dtype == "quint8"
+            op = getattr(OPS, f"batch_norm{len(size)}d" + ("_relu" if relu else ""))
+            y = op(q, w, b, mean, var, eps, ys, yz)
+            want = F.batch_norm(r, mean.double(), var.double(), w.double(), b.double(), False, 0, eps)
+            want = want.relu() if relu else want
+            arrays = dict(mean=mean.numpy(), var=var.numpy())
+        elif name == "layer_norm":
+            axes = len(size)
+            w, b = w.reshape(size), b.reshape(size)
+            y = OPS.layer_norm(q, size, w, b, eps, ys, yz)
+            want = F.layer_norm(r, size, w.double(), b.double(), eps)
+        elif name == "group_norm":
+            y = OPS.group_norm(q, groups, w, b, eps, ys, yz)
+            want = F.group_norm(r, groups, w.double(), b.double(), eps)
+        else:
+            if np.prod(size) == 1:
+                continue  # refused
+            groups = c
+            y = OPS.instance_norm(q, w, b, eps, ys, yz)
+            want = F.instance_norm(r, None, None, w.double(), b.double(), True, 0, eps)
+        y = y.contiguous().int_repr().numpy()
+        fam.steps(y, want.numpy(), ys, yz, dtype)
+        arrays |= dict(x=x, y=y, w=w.numpy(), bias=b.numpy())
+        fam.add(arrays, eps=eps, groups=groups, axes=axes or 0, relu=relu, x_scale=xs, x_zero_point=xz,
+                y_scale=ys, y_zero_point=yz)
+    return fam
+
+
+def interpolate(mode, dtype, cases):
+    exact = mode == "nearest"
+    kind = Family if exact else Steps
+    fam = kind(f"interpolate_{mode}_{dtype}", op="interpolate", dtype=dtype, mode=mode)
+    rng = fam.rng
+    while len(fam.cases) < cases:
+        dims = 2 + len(fam.cases) % 2 if exact else 2  # quantized: images and volumes, bilinear images only
+        size = [int(rng.randint(1, (12, 6)[dims - 2])) for _ in range(dims)]
+        x = integers(rng, dtype, (pick(rng, 1, 2), int(rng.randint(1, 14)), *size))
+        s, z = scale(rng), zero_point(rng, dtype)
+        align = None if exact else bool(rng.randint(2))
+        if rng.randint(2):
+            factor = [pick(rng, 2.0, 0.5, 3.0, 1.7, 1.0) for _ in range(dims)]
+            out = [int(n * f) for n, f in zip(size, factor)]
+            args = dict(scale_factor=tuple(factor))
+        else:
+            factor, out = None, [int(rng.randint(1, 14 if dims == 2 else 8)) for _ in range(dims)]
+            args = dict(size=tuple(out))
+        if min(out) < 1 or max(size) == 1:
+            continue  # torch mixes up the layouts of a 1 x 1 image
+        args |= dict(mode=mode, align_corners=align)
+        y = F.interpolate(quantized(x, s, z, dtype), **args).contiguous().int_repr().numpy()
+        if exact:
+            want = F.interpolate(torch.from_numpy(x).float(), **args)
+            fam.check(y, want.numpy().astype(y.dtype))
+        else:
+            fam.steps(y, F.interpolate(real(x, s, z), **args).numpy(), s, z, dtype)
+        fam.add(dict(x=x, y=y), align_corners=bool(align), scale_factor=factor or [], x_scale=s,
+                x_zero_point=z, y_scale=s, y_zero_point=z)
+    return fam
+
+
 FAMILIES = {
     "conv3d_quint8": lambda: conv(3, "quint8", 200, False),
     "conv_transpose1d_quint8": lambda: conv(1, "quint8", 200, True),
@@ -219,6 +304,13 @@ FAMILIES = {
     "adaptive_avg_pool2d_any_quint8": lambda: adaptive(2, 150),
     "adaptive_avg_pool3d_any_quint8": lambda: adaptive(3, 100),
     "mean_any_quint8": lambda: mean(200),
+    "batch_norm_quint8": lambda: norm("batch_norm", "quint8", 100),
+    "batch_norm_qint8": lambda: norm("batch_norm", "qint8", 60),
+    "group_norm_quint8": lambda: norm("group_norm", "quint8", 100),
+    "instance_norm_quint8": lambda: norm("instance_norm", "quint8", 100),
+    "layer_norm_quint8": lambda: norm("layer_norm", "quint8", 100),
+    "interpolate_nearest_quint8": lambda: interpolate("nearest", "quint8", 120),
+    "interpolate_bilinear_quint8": lambda: interpolate("bilinear", "quint8", 110),
 }
 
 

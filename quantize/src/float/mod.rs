@@ -261,6 +261,8 @@ fn compute(node: &Node, inputs: &[&Tensor], weight: Option<&Tensor>, shape: &[us
             });
             cells.iter().flatten().sum::<f32>() / divisor.max(1) as f32
         }),
+        Op::GroupNorm { groups, norm } => norm::group(*groups, norm, x),
+        Op::LayerNorm { axes, norm } => norm::layer(*axes, norm, x),
         Op::AdaptiveAvgPool(_) => pool::adaptive(x, shape),
         Op::Mean { axes, .. } => pool::mean(axes, x, shape),
         Op::GlobalAvgPool => {

@@ -1,5 +1,6 @@
 //! Building a graph node by node.
 
+mod norm;
 mod pool;
 
 use qconfig_core::kernel::{Activation, RecurrentCell, Unary};
@@ -8,8 +9,8 @@ use qconfig_core::{DType, Spelled, Spelling};
 
 use super::shape::output_shapes;
 use super::{
-    Bag, BatchNorm, Conv, ConvTranspose, Embedding, Graph, GraphError, GraphProblem, Linear, Node,
-    Op, Recurrent, Value, ValueId,
+    Bag, Conv, ConvTranspose, Embedding, Graph, GraphError, GraphProblem, Linear, Node, Op,
+    Recurrent, Value, ValueId,
 };
 use crate::tensor::{Tensor, elements};
 
@@ -179,28 +180,6 @@ impl GraphBuilder {
             Op::Linear(Linear { weight, bias }),
             &[input],
         )
-    }
-
-    /// `torch.nn.BatchNorm1d`, `BatchNorm2d` or `BatchNorm3d`, by the rank of the input.
-    ///
-    /// # Errors
-    /// [`GraphError`].
-    pub fn batch_norm(
-        &mut self,
-        name: &str,
-        input: ValueId,
-        bn: BatchNorm,
-    ) -> Result<ValueId, GraphError> {
-        let rank = self
-            .values
-            .get(input.0)
-            .map_or(0, |value| value.shape.len());
-        let spelling = match rank {
-            4 => nn::BatchNorm2d::SPELLING,
-            5 => nn::BatchNorm3d::SPELLING,
-            _ => nn::BatchNorm1d::SPELLING,
-        };
-        self.node(name, spelling, Op::BatchNorm(bn), &[input])
     }
 
     /// `torch.nn.ReLU`.

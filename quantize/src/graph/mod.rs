@@ -4,6 +4,7 @@ mod builder;
 mod embedding;
 mod interpolate;
 mod movement;
+mod norm;
 mod op;
 mod recurrent;
 mod shape;
@@ -15,6 +16,7 @@ pub use self::builder::GraphBuilder;
 pub use self::embedding::{Bag, Embedding};
 pub use self::interpolate::{Interpolate, Target};
 pub use self::movement::Movement;
+pub use self::norm::Norm;
 pub use self::op::{BatchNorm, Conv, ConvTranspose, Linear, Op, Pool};
 pub use self::recurrent::{Gates, Recurrent};
 
@@ -151,6 +153,7 @@ impl Graph {
             }
             Op::BatchNorm(bn) => 4 * bn.weight.len(),
             Op::Embedding(table) => table.weight.data().len(),
+            Op::GroupNorm { norm, .. } | Op::LayerNorm { norm, .. } => 2 * norm.weight.len(),
             Op::Recurrent(recurrent) => {
                 let weights = |gates: &Gates| {
                     let biases = gates.bias.iter().flatten().map(Vec::len).sum::<usize>();

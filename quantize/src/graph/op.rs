@@ -2,7 +2,7 @@
 
 use qconfig_core::kernel::{Activation, Unary};
 
-use super::{Embedding, Interpolate, Movement, Recurrent};
+use super::{Embedding, Interpolate, Movement, Norm, Recurrent};
 use crate::tensor::Tensor;
 
 /// A convolution over one to three spatial dimensions.
@@ -242,6 +242,21 @@ pub enum Op {
     Linear(Linear),
     /// Batch normalization.
     BatchNorm(BatchNorm),
+    /// Normalization of each image's groups of channels by their own moments; instance normalization with
+    /// as many groups as channels.
+    GroupNorm {
+        /// Groups of channels.
+        groups: usize,
+        /// Parameters of a channel each.
+        norm: Norm,
+    },
+    /// Normalization over the last dimensions by their own moments.
+    LayerNorm {
+        /// How many dimensions.
+        axes: usize,
+        /// Parameters of a feature each.
+        norm: Norm,
+    },
     /// `max(x, 0)`.
     Relu,
     /// `min(max(x, low), high)`.

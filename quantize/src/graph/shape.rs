@@ -5,6 +5,7 @@ mod cat;
 mod conv_transpose;
 mod embedding;
 mod mean;
+mod norm;
 mod recurrent;
 mod unary;
 
@@ -165,6 +166,8 @@ fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, GraphProblem
             )?;
             Ok([shape[..2].to_vec(), spatial].concat())
         }
+        Op::GroupNorm { groups, norm } => norm::group(*groups, norm, &shape),
+        Op::LayerNorm { axes, norm } => norm::layer(*axes, norm, &shape),
         Op::AdaptiveAvgPool(sizes) => mean::adaptive(sizes, &shape),
         Op::Mean { axes, keepdim } => mean::over_axes(axes, *keepdim, &shape),
         Op::GlobalAvgPool if shape.len() >= 3 => {

@@ -25,6 +25,12 @@ pub(super) fn parameters(op: &Op) -> Vec<WeightSpec<'_>> {
         Op::BatchNorm(bn) => [&bn.weight, &bn.bias, &bn.running_mean, &bn.running_var]
             .map(|values| WeightSpec::float(values))
             .to_vec(),
+        Op::GroupNorm { norm, .. } | Op::LayerNorm { norm, .. } if !norm.weight.is_empty() => {
+            vec![
+                WeightSpec::float(&norm.weight),
+                WeightSpec::float(&norm.bias),
+            ]
+        }
         _ => Vec::new(),
     }
 }
@@ -33,7 +39,11 @@ pub(super) fn parameters(op: &Op) -> Vec<WeightSpec<'_>> {
 /// of its first input.
 pub(super) fn layout(op: &Op, shape: &[usize]) -> Layout {
     match op {
-        Op::Linear(_) | Op::Recurrent(_) | Op::Embedding(_) | Op::Stack { .. } => Layout::Logical,
+        Op::Linear(_)
+        | Op::Recurrent(_)
+        | Op::Embedding(_)
+        | Op::LayerNorm { .. }
+        | Op::Stack { .. } => Layout::Logical,
         Op::Mean { axes, keepdim } if !keepdim => {
             // what is left of channels last has the logical order only without spatial dimensions
             // beside the channels, and no layout of its own
@@ -165,7 +175,15 @@ pub(super) fn node_op(op: &Op, shape: &[usize]) -> NodeOp {
             bidirectional: recurrent.bidirectional,
             batch_first: recurrent.batch_first,
         },
-        // no backend binds a kernel to a lone batch normalization yet, so it is never lowered
-        Op::Relu | Op::Clamp { .. } | Op::BatchNorm(_) => NodeOp::Clamp,
+        Op::BatchNorm(bn) => NodeOp::BatchNorm { eps: bn.eps },
+        Op::GroupNorm { groups, norm } => NodeOp::GroupNorm {
+            groups: *groups,
+            eps: norm.eps,
+        },
+        Op::LayerNorm { axes, norm } => NodeOp::LayerNorm {
+            axes: *axes,
+            eps: norm.eps,
+        },
+        Op::Relu | Op::Clamp { .. } => NodeOp::Clamp,
     }
 }
