@@ -101,6 +101,7 @@ fn operator(spelling: &Spelling) -> (Op, usize, Vec<usize>) {
             low: -0.5,
             high: 0.5,
         }),
+        "softmax" => one(Op::Softmax { axis: 1 }),
         "hardswish" => one(Op::Unary(Unary::Hardswish)),
         "hardsigmoid" => one(Op::Unary(Unary::Hardsigmoid)),
         "sigmoid" => one(Op::Unary(Unary::Sigmoid)),
