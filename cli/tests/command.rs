@@ -44,11 +44,9 @@ fn show_json_equals_pytorchs_config() {
 fn show_prints_a_row_for_each_pair() {
     let (success, out, _) = qconfig(&["show", "qnnpack"]);
     assert!(success);
-    let rows = out
-        .lines()
-        .filter(|line| line.contains("q8_") || line.contains("none") || line.contains("f16_"));
-    let other = out.lines().filter(|line| line.contains(" reshape "));
-    assert_eq!(rows.count() + other.count(), 404);
+    let configs = [" weighted_q", " default_q", " dynamic_", " weight_only_q"];
+    let is_pair = |line: &&str| configs.iter().any(|config| line.contains(config));
+    assert_eq!(out.lines().filter(is_pair).count(), 404);
     assert!(out.contains("qint8, -127..=127, scale >= 2^-12"));
 }
 
