@@ -1,6 +1,8 @@
 //! What torch 2.8.0 gets wrong or refuses, and is right here. The letters are those of the list of defects
 //! that came out of testing torch.
 
+mod spatial;
+
 use std::slice;
 
 use qconfig_backends::QNNPACK;
