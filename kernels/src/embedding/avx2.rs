@@ -10,7 +10,7 @@ use super::{Job, reference};
 /// Columns of a vector.
 const LANES: usize = 8;
 /// Indices ahead of which a row is asked for.
-const AHEAD: usize = 16;
+const AHEAD: usize = 24;
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
@@ -22,6 +22,13 @@ const LINE: usize = 64;
 pub(super) unsafe fn run(job: &Job<'_>, bags: Range<usize>, output: &mut [u8]) {
     let columns = job.shape.columns;
     let out = output.as_chunks_mut::<4>().0;
+    if !bags.is_empty() {
+        // the first ones at once; each row then asks for the one so many behind it
+        let first = job.bag(bags.start).start;
+        for at in first..(first + AHEAD).min(job.shape.indices) {
+            ask_for(job, at);
+        }
+    }
     for (bag, out) in bags.zip(out.chunks_exact_mut(columns)) {
         let mut first = 0;
         while first < columns {
@@ -56,50 +63,16 @@ pub(super) unsafe fn run(job: &Job<'_>, bags: Range<usize>, output: &mut [u8]) {
 /// `8 * NV` columns of one bag.
 ///
 /// # Safety
-/// As [`run`]; the table has the columns from `first` on, a multiple of 8.
+/// As [`run`]; the table has the columns from `first` on, which is even.
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn block<const NV: usize>(job: &Job<'_>, bag: usize, first: usize, out: &mut [[u8; 4]]) {
-    let rows = &job.rows;
-    let max = job.shape.mode == Some(BagMode::Max);
-    let mut acc = [_mm256_setzero_ps(); NV];
-    let mut count = 0;
-    for at in job.bag(bag) {
-        if first == 0 && at + AHEAD < job.shape.indices {
-            ask_for(job, at + AHEAD);
+    // SAFETY: the caller's promise.
+    let (acc, count) = unsafe {
+        match job.rows.nibbles {
+            true => reduce::<NV, true>(job, bag, first),
+            false => reduce::<NV, false>(job, bag, first),
         }
-        let index = job.index(at) as usize;
-        if job.is_padding(index) {
-            continue;
-        }
-        let row = rows.row(index);
-        let weight = job.weight(at);
-        let scale = _mm256_set1_ps(weight * row.scale);
-        let bias = _mm256_set1_ps(weight * row.bias);
-        let mut q = [_mm256_setzero_ps(); NV];
-        // SAFETY: the row has the columns, by the caller's promise.
-        unsafe {
-            if rows.nibbles {
-                nibbles(row.data.as_ptr().add(first / 2), &mut q);
-            } else {
-                bytes(row.data.as_ptr().add(first), &mut q);
-            }
-        }
-        let zero = _mm256_setzero_ps();
-        for (acc, q) in acc.iter_mut().zip(q) {
-            *acc = if max {
-                let value = _mm256_fmadd_ps(scale, q, _mm256_add_ps(zero, bias));
-                // the second operand where neither is greater
-                if count == 0 {
-                    value
-                } else {
-                    _mm256_max_ps(value, *acc)
-                }
-            } else {
-                _mm256_fmadd_ps(scale, q, _mm256_add_ps(*acc, bias))
-            };
-        }
-        count += 1;
-    }
+    };
     let mean = job.shape.mode == Some(BagMode::Mean) && count > 0;
     let divisor = _mm256_set1_ps(count as f32);
     let out = out[first..].as_chunks_mut::<LANES>().0;
@@ -114,24 +87,91 @@ unsafe fn block<const NV: usize>(job: &Job<'_>, bag: usize, first: usize, out: &
     }
 }
 
+/// The sums or maxima of a bag's columns, and how many rows they are of.
+///
+/// # Safety
+/// As [`block`]; the table has rows of four bits where `NIBBLES`.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn reduce<const NV: usize, const NIBBLES: bool>(
+    job: &Job<'_>,
+    bag: usize,
+    first: usize,
+) -> ([__m256; NV], usize) {
+    let (rows, shape) = (&job.rows, job.shape);
+    let max = shape.mode == Some(BagMode::Max);
+    let mut acc = [_mm256_setzero_ps(); NV];
+    let mut count = 0;
+    for at in job.bag(bag) {
+        if first == 0 && at + AHEAD < shape.indices {
+            ask_for(job, at + AHEAD);
+        }
+        let index = job.index(at) as usize;
+        if job.is_padding(index) {
+            continue;
+        }
+        let mut q = [_mm256_setzero_ps(); NV];
+        let (mut scale, mut bias);
+        // SAFETY: the index was checked, so the row is in the table: its columns, then scale and bias.
+        unsafe {
+            let row = rows.table.as_ptr().add(index * rows.pitch);
+            if NIBBLES {
+                nibbles(row.add(first / 2), &mut q);
+                let ends = row.add(rows.pitch - 4).cast::<i32>().read_unaligned();
+                let ends = _mm_cvtph_ps(_mm_cvtsi32_si128(ends));
+                scale = _mm256_broadcastss_ps(ends);
+                bias = _mm256_broadcastss_ps(_mm_movehdup_ps(ends));
+            } else {
+                bytes(row.add(first), &mut q);
+                let ends = row.add(rows.columns).cast::<f32>();
+                scale = _mm256_set1_ps(ends.read_unaligned());
+                bias = _mm256_set1_ps(ends.add(1).read_unaligned());
+            }
+        }
+        if shape.has_weights {
+            let weight = _mm256_set1_ps(job.weight(at));
+            scale = _mm256_mul_ps(weight, scale);
+            bias = _mm256_mul_ps(weight, bias);
+        }
+        if !max {
+            for (acc, q) in acc.iter_mut().zip(q) {
+                *acc = _mm256_fmadd_ps(scale, q, _mm256_add_ps(*acc, bias));
+            }
+        } else {
+            let bias = _mm256_add_ps(_mm256_setzero_ps(), bias);
+            for (acc, q) in acc.iter_mut().zip(q) {
+                let value = _mm256_fmadd_ps(scale, q, bias);
+                // the second operand where neither is greater
+                *acc = if count == 0 {
+                    value
+                } else {
+                    _mm256_max_ps(value, *acc)
+                };
+            }
+        }
+        count += 1;
+    }
+    (acc, count)
+}
+
 /// Asks for the lines of a row that this or a later bag reads. An index that was not checked yet is
 /// followed only inside the table.
-#[inline]
-#[target_feature(enable = "avx2")]
+#[inline(always)]
 fn ask_for(job: &Job<'_>, at: usize) {
     let rows = &job.rows;
-    let start = usize::try_from(job.index(at))
-        .unwrap_or(usize::MAX)
-        .saturating_mul(rows.pitch);
-    if let Some(row) = rows
+    let index = job.index(at) as u64;
+    if index >= job.shape.rows as u64 {
+        return;
+    }
+    let row = rows
         .table
-        .get(start..)
-        .and_then(|rest| rest.get(..rows.pitch))
-    {
-        let lines = row.iter().step_by(LINE).chain(row.last());
-        for line in lines {
-            _mm_prefetch::<_MM_HINT_T0>(core::ptr::from_ref(line).cast());
-        }
+        .as_ptr()
+        .wrapping_add(index as usize * rows.pitch);
+    let mut line = 0;
+    while line < rows.pitch {
+        // SAFETY: SSE is part of x86-64, and a prefetch is a hint that reads nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(line).cast()) };
+        line += LINE;
     }
 }
 

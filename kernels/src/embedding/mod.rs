@@ -135,13 +135,13 @@ struct Job<'a> {
 
 impl Job<'_> {
     /// The index at a position of the list.
-    #[inline]
+    #[inline(always)]
     fn index(&self, at: usize) -> i64 {
         integer(self.inputs[0], self.shape.wide_indices, at)
     }
 
     /// The weight at a position of the list; 1 where there are none.
-    #[inline]
+    #[inline(always)]
     fn weight(&self, at: usize) -> f32 {
         if !self.shape.has_weights {
             return 1.0;
@@ -170,7 +170,7 @@ impl Job<'_> {
     }
 
     /// Whether a row counts for nothing.
-    #[inline]
+    #[inline(always)]
     fn is_padding(&self, row: usize) -> bool {
         self.shape.padding == Some(row)
     }
@@ -201,19 +201,27 @@ impl Job<'_> {
             (false, Some(last)) => self.bag(bags.start).start..self.bag(last).end,
             _ => 0..0,
         };
-        for at in range {
-            let value = self.index(at);
-            if value < 0 || value >= shape.rows as i64 {
-                return Err(BlobError::Index {
-                    what: "index",
-                    at,
-                    value,
-                    start: 0,
-                    end: shape.rows,
-                });
-            }
+        // a negative one is the largest without its sign
+        let is_outside = |value: i64| value as u64 >= shape.rows as u64;
+        let list = self.inputs[0];
+        let first = if shape.wide_indices {
+            let part = list.as_chunks().0.get(range.clone()).unwrap_or_default();
+            part.iter().position(|x| is_outside(i64::from_ne_bytes(*x)))
+        } else {
+            let part = list.as_chunks().0.get(range.clone()).unwrap_or_default();
+            part.iter()
+                .position(|x| is_outside(i64::from(i32::from_ne_bytes(*x))))
+        };
+        match first {
+            None => Ok(()),
+            Some(at) => Err(BlobError::Index {
+                what: "index",
+                at: range.start + at,
+                value: self.index(range.start + at),
+                start: 0,
+                end: shape.rows,
+            }),
         }
-        Ok(())
     }
 
     /// What becomes of the sum of so many rows.
@@ -226,7 +234,7 @@ impl Job<'_> {
 }
 
 /// A native-endian `int32` or `int64`.
-#[inline]
+#[inline(always)]
 fn integer(list: &[u8], wide: bool, at: usize) -> i64 {
     if wide {
         let cell = list.as_chunks().0.get(at).copied();
