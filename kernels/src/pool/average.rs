@@ -172,15 +172,8 @@ fn run(call: Call<'_>) -> Result<(), BlobError> {
         divisor,
     } = read(call.blob, &[input.len()])?;
     units::part(&super::split(&windows), &call.units, call.output.len())?;
-    let pixels = call.output.chunks_exact_mut(windows.plane.channels.max(1));
-    for (at, output) in windows.walk(call.units).zip(pixels) {
-        mean.run(
-            input,
-            windows.cells(at),
-            divisor.of(&windows, at),
-            call.isa,
-            output,
-        );
-    }
+    windows.each(call.units, call.output, |at, cells, output| {
+        mean.run(input, cells, divisor.of(&windows, at), call.isa, output);
+    });
     Ok(())
 }

@@ -95,9 +95,7 @@ fn run(call: Call<'_>) -> Result<(), BlobError> {
     let input = units::input(call.inputs, 0)?;
     let Header { windows, low, high } = read(call.blob, &[input.len()])?;
     units::part(&super::split(&windows), &call.units, call.output.len())?;
-    let pixels = call.output.chunks_exact_mut(windows.plane.channels.max(1));
-    for (at, output) in windows.walk(call.units).zip(pixels) {
-        let cells = windows.cells(at);
+    windows.each(call.units, call.output, |_, cells, output| {
         match call.isa.level() {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: an `Isa` of such a level proves that the CPU has AVX2.
@@ -112,6 +110,6 @@ fn run(call: Call<'_>) -> Result<(), BlobError> {
                 *y = (*y).max(low).min(high);
             }
         }
-    }
+    });
     Ok(())
 }

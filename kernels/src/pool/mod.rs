@@ -22,7 +22,6 @@ pub use axes::Q8Mean;
 pub use global::Q8GlobalAvgPool;
 pub use max::Q8MaxPool;
 
-use crate::spatial::Cells;
 use windows::Windows;
 
 /// Bytes in, bytes out of the same dtype.
@@ -47,14 +46,6 @@ fn split(windows: &Windows) -> Split {
         output_bytes: windows.pixels() * channels,
         grain: (1usize << 16).div_ceil(taps),
     }
-}
-
-/// Where each row of cells begins, behind the first.
-#[inline(always)]
-fn lines(cells: Cells) -> impl Iterator<Item = usize> {
-    (0..cells.planes).flat_map(move |plane| {
-        (0..cells.rows).map(move |row| plane * cells.plane_step + row * cells.row_step)
-    })
 }
 
 fn variant(_: &[u8], isa: Isa) -> &'static str {

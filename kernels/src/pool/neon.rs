@@ -1,7 +1,7 @@
 use core::arch::aarch64::*;
 
 use super::mean::Scale;
-use super::{lines, reference};
+use super::reference;
 use crate::neon::{Narrow, round};
 use crate::spatial::Cells;
 
@@ -26,11 +26,14 @@ fn max_blocks<const W: usize>(view: &[u8], cells: Cells, output: &mut [u8]) {
     for c in (0..output.len()).step_by(W) {
         let c = c.min(output.len() - W);
         let mut best = vdupq_n_u8(0);
-        for line in lines(cells) {
-            for column in 0..cells.columns {
-                let at = line + column * cells.column_step + c;
-                // SAFETY: the view ends with all channels of the last cell, and `c + W` is within them.
-                best = vmaxq_u8(best, unsafe { load_part::<W>(view.as_ptr().add(at)) });
+        for plane in 0..cells.planes {
+            for row in 0..cells.rows {
+                let line = plane * cells.plane_step + row * cells.row_step;
+                for column in 0..cells.columns {
+                    let at = line + column * cells.column_step + c;
+                    // SAFETY: the view ends with all channels of the last cell, and `c + W` is within them.
+                    best = vmaxq_u8(best, unsafe { load_part::<W>(view.as_ptr().add(at)) });
+                }
             }
         }
         // SAFETY: `c + W` is within the output.
@@ -61,20 +64,23 @@ fn mean_blocks<const W: usize>(view: &[u8], cells: Cells, scale: &Scale, output:
     for c in (0..output.len()).step_by(W) {
         let c = c.min(output.len() - W);
         let mut sums = [vdupq_n_u32(scale.zero_points.wrapping_neg() as u32); 4];
-        for line in lines(cells) {
-            for first in (0..cells.columns).step_by(SHORT) {
-                let mut short = [vdupq_n_u16(0); 2];
-                for column in first..cells.columns.min(first + SHORT) {
-                    let at = line + column * cells.column_step + c;
-                    // SAFETY: the view ends with all channels of the last cell, and `c + W` is within them.
-                    let q = unsafe { load_part::<W>(view.as_ptr().add(at)) };
-                    short[0] = vaddw_u8(short[0], vget_low_u8(q));
-                    short[1] = vaddw_high_u8(short[1], q);
+        for plane in 0..cells.planes {
+            for row in 0..cells.rows {
+                let line = plane * cells.plane_step + row * cells.row_step;
+                for first in (0..cells.columns).step_by(SHORT) {
+                    let mut short = [vdupq_n_u16(0); 2];
+                    for column in first..cells.columns.min(first + SHORT) {
+                        let at = line + column * cells.column_step + c;
+                        // SAFETY: the view ends with all channels of the last cell, and `c + W` is within them.
+                        let q = unsafe { load_part::<W>(view.as_ptr().add(at)) };
+                        short[0] = vaddw_u8(short[0], vget_low_u8(q));
+                        short[1] = vaddw_high_u8(short[1], q);
+                    }
+                    sums[0] = vaddw_u16(sums[0], vget_low_u16(short[0]));
+                    sums[1] = vaddw_high_u16(sums[1], short[0]);
+                    sums[2] = vaddw_u16(sums[2], vget_low_u16(short[1]));
+                    sums[3] = vaddw_high_u16(sums[3], short[1]);
                 }
-                sums[0] = vaddw_u16(sums[0], vget_low_u16(short[0]));
-                sums[1] = vaddw_high_u16(sums[1], short[0]);
-                sums[2] = vaddw_u16(sums[2], vget_low_u16(short[1]));
-                sums[3] = vaddw_high_u16(sums[3], short[1]);
             }
         }
         let multiplier = vdupq_n_f32(scale.multiplier);

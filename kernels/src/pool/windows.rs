@@ -201,30 +201,36 @@ impl Windows {
         (height * width).saturating_mul(depth)
     }
 
-    /// The output positions of a range of units, one unit a position.
-    pub(super) fn walk(&self, units: Range<usize>) -> impl Iterator<Item = Position> {
-        let depth = self.depth;
-        self.plane.walk(units).map(move |pixel| match depth {
-            None => Position { pixel, z: 0 },
-            Some(depth) => {
-                let size = depth.output[0].max(1);
-                let first = pixel.image / size * depth.input[0];
-                Position {
-                    pixel: Pixel {
-                        image: first,
-                        ..pixel
-                    },
-                    z: pixel.image % size,
-                }
+    /// Calls with each output position of a range of units, one unit a position, the cells it sees and the
+    /// channels to write.
+    #[inline(always)]
+    pub(super) fn each(
+        &self,
+        units: Range<usize>,
+        output: &mut [u8],
+        mut of: impl FnMut(Position, Cells, &mut [u8]),
+    ) {
+        let pixels = output.chunks_exact_mut(self.plane.channels.max(1));
+        let positions = self.plane.walk(units).zip(pixels);
+        let Some(depth) = self.depth else {
+            for (pixel, output) in positions {
+                of(Position { pixel, z: 0 }, self.plane.cells(pixel), output);
             }
-        })
+            return;
+        };
+        let size = depth.output[0].max(1);
+        for (pixel, output) in positions {
+            let image = pixel.image / size * depth.input[0];
+            let at = Position {
+                pixel: Pixel { image, ..pixel },
+                z: pixel.image % size,
+            };
+            of(at, self.volume_cells(&depth, at), output);
+        }
     }
 
-    /// The cells that an output position sees.
-    pub(super) fn cells(&self, at: Position) -> Cells {
-        let Some(depth) = self.depth else {
-            return self.plane.cells(at.pixel);
-        };
+    /// The cells of a volume that an output position sees.
+    fn volume_cells(&self, depth: &Geometry, at: Position) -> Cells {
         let taps = depth.taps(0, at.z);
         if taps.is_empty() {
             return Cells::NONE;
