@@ -769,6 +769,21 @@ pub struct Signature {
     pub scale_min: Option<f64>,
 }
 
+impl Signature {
+    /// Of an operator without weight and bias: which dtypes come in and go out.
+    pub const fn activations(input: &'static [DType], output: &'static [DType]) -> Self {
+        Self {
+            input,
+            output,
+            weight: &[],
+            bias: &[],
+            is_dynamic: false,
+            weight_range: None,
+            scale_min: None,
+        }
+    }
+}
+
 /// A row of a dispatch table: one operator contract, with its variants for each instruction set inside.
 #[derive(Clone, Copy)]
 pub struct Kernel {

@@ -3,14 +3,13 @@
 use qconfig_backends::QNNPACK;
 use qconfig_core::kernel::BagMode;
 use qconfig_core::{DType, Isa, QConfig, QConfigMapping};
-use qconfig_kernels::glue;
 use qconfig_quantize::{
     Bag, Graph, GraphBuilder, InputError, Lowered, Tensor, calibrate, convert, fuse, lower,
     prepare, set_input,
 };
-use qconfig_runtime::{Plan, Session, SessionOptions};
+use qconfig_runtime::{Session, SessionOptions};
 
-use crate::flow::noise;
+use crate::flow::{answer, noise};
 
 const QCONFIGS: [(QConfig, f32); 2] = [
     (QConfig::FLOAT_QPARAMS_WEIGHT_ONLY, 0.005),
@@ -22,36 +21,6 @@ fn flow(graph: &Graph, mapping: &QConfigMapping, inputs: &[Tensor]) -> (Vec<Tens
     let calibrated = calibrate(&prepared, [inputs], |_| {}).unwrap();
     let model = convert(&calibrated).unwrap();
     (model.run(inputs).unwrap(), lower(&model).unwrap())
-}
-
-/// The answer on every instruction set, any threads, and from the plan's bytes: always the same.
-fn answer(lowered: &Lowered, inputs: &[Tensor], len: usize) -> Vec<f32> {
-    let bytes = lowered.plan.to_bytes();
-    let saved = Plan::from_bytes(&bytes, |name| {
-        QNNPACK.kernel_named(name).or_else(|| glue(name))
-    })
-    .unwrap();
-    let mut first: Option<Vec<f32>> = None;
-    for isa in Isa::available() {
-        for threads in 1..=3 {
-            for plan in [&lowered.plan, &saved] {
-                let options = SessionOptions {
-                    threads,
-                    ..SessionOptions::with_isa(isa)
-                };
-                let mut session = Session::new(plan, options).unwrap();
-                for (at, input) in inputs.iter().enumerate() {
-                    set_input(&mut session, at, input).unwrap();
-                }
-                session.run().unwrap();
-                let mut output = vec![0.0; len];
-                session.output_f32(0, &mut output).unwrap();
-                let first = first.get_or_insert_with(|| output.clone());
-                assert_eq!(*first, output, "{isa}, {threads} threads");
-            }
-        }
-    }
-    first.unwrap()
 }
 
 fn check(graph: &Graph, inputs: &[Tensor], rows_of_a_bag: f32) {

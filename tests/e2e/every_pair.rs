@@ -235,7 +235,7 @@ fn every_pair_is_lowered_to_its_kernel_and_runs() {
             } else {
                 let (_, lowered) = flow(&graph, &mapping, slice::from_ref(&sample));
                 let expected = &graph.run(slice::from_ref(&sample)).unwrap()[0];
-                let found = answer(&lowered, &sample, expected.data().len());
+                let found = answer(&lowered, slice::from_ref(&sample), expected.data().len());
                 let most = expected.data().iter().fold(0.0f32, |m, x| m.max(x.abs()));
                 // a row of four bits has 16 steps
                 let share = if dtypes.name == "weight_only_quint4x2" {

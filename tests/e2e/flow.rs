@@ -46,29 +46,44 @@ pub(crate) fn flow(
     (model, lowered)
 }
 
-/// The plan's answer on every instruction set and one to three threads, from memory and from its bytes:
-/// always the same.
-pub(crate) fn answer(lowered: &Lowered, input: &Tensor, count: usize) -> Vec<f32> {
+/// The first of [`answers`].
+pub(crate) fn answer(lowered: &Lowered, inputs: &[Tensor], length: usize) -> Vec<f32> {
+    answers(lowered, inputs, &[length]).remove(0)
+}
+
+/// The plan's outputs on every instruction set and one to three threads, with and without memory of its own
+/// for each tensor, from memory and from its bytes: always the same.
+pub(crate) fn answers(lowered: &Lowered, inputs: &[Tensor], lengths: &[usize]) -> Vec<Vec<f32>> {
     let bytes = lowered.plan.to_bytes();
     let saved = Plan::from_bytes(&bytes, |name| {
         QNNPACK.kernel_named(name).or_else(|| glue(name))
     })
     .unwrap();
-    let mut first: Option<Vec<f32>> = None;
+    let mut first: Option<Vec<Vec<f32>>> = None;
     for isa in Isa::available() {
-        for threads in 1..=3 {
+        for (threads, keep_all) in [(1, false), (2, false), (2, true), (3, false)] {
             for plan in [&lowered.plan, &saved] {
                 let options = SessionOptions {
                     threads,
+                    keep_all,
                     ..SessionOptions::with_isa(isa)
                 };
                 let mut session = Session::new(plan, options).unwrap();
-                set_input(&mut session, 0, input).unwrap();
+                for (at, input) in inputs.iter().enumerate() {
+                    set_input(&mut session, at, input).unwrap();
+                }
                 session.run().unwrap();
-                let mut output = vec![0.0; count];
-                session.output_f32(0, &mut output).unwrap();
-                let first = first.get_or_insert_with(|| output.clone());
-                assert_eq!(*first, output, "{isa}, {threads} threads");
+                let outputs = lengths.iter().enumerate().map(|(at, length)| {
+                    let mut values = vec![0.0; *length];
+                    session.output_f32(at, &mut values).unwrap();
+                    values
+                });
+                let found: Vec<Vec<f32>> = outputs.collect();
+                let first = first.get_or_insert_with(|| found.clone());
+                assert_eq!(
+                    *first, found,
+                    "{isa}, {threads} threads, keep_all: {keep_all}"
+                );
             }
         }
     }
@@ -99,7 +114,11 @@ pub(crate) fn check_with(
         .unwrap()
         .scale;
     let expected = &model.run(slice::from_ref(&samples[1])).unwrap()[0];
-    let found = answer(&lowered, &samples[1], expected.data().len());
+    let found = answer(
+        &lowered,
+        slice::from_ref(&samples[1]),
+        expected.data().len(),
+    );
     for (at, (x, y)) in expected.data().iter().zip(&found).enumerate() {
         assert!(
             (x - y).abs() <= steps * scale * 1.001,
@@ -234,7 +253,7 @@ fn dynamic_qconfigs_quantize_linear_layers_while_the_model_runs() {
             .map(|step| step.kernel().name)
             .collect();
         assert_eq!(kernels, [kernel; 2]);
-        let found = answer(&lowered, &input, 15);
+        let found = answer(&lowered, slice::from_ref(&input), 15);
         let largest = float[0]
             .data()
             .iter()

@@ -32,15 +32,7 @@ const TAG: Tag = Tag {
 impl KernelFamily for Dequantize {
     const KERNEL: &'static Kernel = &Kernel {
         name: NAME,
-        signature: Signature {
-            input: &[DType::quint8, DType::qint8],
-            output: &[DType::float32],
-            weight: &[],
-            bias: &[],
-            is_dynamic: false,
-            weight_range: None,
-            scale_min: None,
-        },
+        signature: Signature::activations(&[DType::quint8, DType::qint8], &[DType::float32]),
         sizes,
         pack,
         split,

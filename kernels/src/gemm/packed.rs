@@ -13,7 +13,7 @@ use qconfig_core::kernel::{BlobError, NodeSpec, Refusal};
 
 use super::geometry::{Geometry, WORDS};
 use super::panels::Panels;
-use super::weight::{Weight, scale_refusal};
+use super::weight::{Reach, Weight, scale_refusal};
 use super::{Cut, Finish, Winograd};
 use crate::affine::{self, Stored, round_ties_even};
 use crate::blob::{self, HEADER, Tag};
@@ -288,14 +288,9 @@ impl<'a> Packed<'a> {
             }
         }
         words[WORDS + 1] |= if asymmetric { ASYMMETRIC } else { 0 };
-        if Winograd::new(geometry).is_some() && !asymmetric && !family.is_dynamic {
-            let small = (0..geometry.out_channels).all(|channel| {
-                let reach = weight.reach(channel, geometry.k);
-                255 * reach.positive.max(-reach.negative) < WINOGRAD_REACH
-            });
-            words[WORDS + 1] |= if small { WINOGRAD } else { 0 };
-        }
-        family.tag.write(blob, &words);
+        // until a channel's sums are too large
+        let mut is_winograd =
+            Winograd::new(geometry).is_some() && !asymmetric && !family.is_dynamic;
 
         let Layout { panels, group, .. } = layout;
         blob[layout.init.start..].fill(0);
@@ -311,7 +306,9 @@ impl<'a> Packed<'a> {
                         cell.copy_from_slice(&value);
                     }
                 };
-                let column = Column::new(weight, channel, panels.k, params)?;
+                let reach = weight.reach(channel, panels.k);
+                is_winograd &= 255 * reach.positive.max(-reach.negative) < WINOGRAD_REACH;
+                let column = Column::new(weight, channel, reach, params)?;
                 put(&layout.init, column.init.to_le_bytes());
                 put(&layout.scale, column.scale.to_le_bytes());
                 put(&layout.bias, weight.bias(channel).to_le_bytes());
@@ -321,6 +318,8 @@ impl<'a> Packed<'a> {
                 );
             }
         }
+        words[WORDS + 1] |= if is_winograd { WINOGRAD } else { 0 };
+        family.tag.write(blob, &words);
         Ok(())
     }
 
@@ -390,10 +389,9 @@ impl Column {
     fn new(
         weight: &Weight<'_>,
         channel: usize,
-        k: usize,
+        reach: Reach,
         params: &Params,
     ) -> Result<Column, Refusal> {
-        let reach = weight.reach(channel, k);
         let sum = reach.positive + reach.negative;
         let sw = weight.scale(channel);
         match *params {

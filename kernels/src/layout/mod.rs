@@ -37,15 +37,7 @@ const fn kernel(
     pack: Pack,
 ) -> Kernel {
     const DTYPES: &[DType] = &[DType::quint8, DType::qint8, DType::float32];
-    let signature = Signature {
-        input: DTYPES,
-        output: DTYPES,
-        weight: &[],
-        bias: &[],
-        is_dynamic: false,
-        weight_range: None,
-        scale_min: None,
-    };
+    let signature = Signature::activations(DTYPES, DTYPES);
     Kernel {
         name,
         signature,

@@ -21,15 +21,10 @@ pub use layer::Q8LayerNorm;
 use crate::output::Output;
 
 /// Bytes in, bytes out.
-const SIGNATURE: Signature = Signature {
-    input: &[DType::quint8, DType::qint8],
-    output: &[DType::quint8, DType::qint8],
-    weight: &[],
-    bias: &[],
-    is_dynamic: false,
-    weight_range: None,
-    scale_min: None,
-};
+const SIGNATURE: Signature = Signature::activations(
+    &[DType::quint8, DType::qint8],
+    &[DType::quint8, DType::qint8],
+);
 
 /// Coefficients beyond this are cut, so that no value becomes infinite.
 const LARGEST: f64 = 1e30;

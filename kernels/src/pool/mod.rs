@@ -25,15 +25,10 @@ pub use max::Q8MaxPool;
 use windows::Windows;
 
 /// Bytes in, bytes out of the same dtype.
-const SIGNATURE: Signature = Signature {
-    input: &[DType::quint8, DType::qint8],
-    output: &[DType::quint8, DType::qint8],
-    weight: &[],
-    bias: &[],
-    is_dynamic: false,
-    weight_range: None,
-    scale_min: None,
-};
+const SIGNATURE: Signature = Signature::activations(
+    &[DType::quint8, DType::qint8],
+    &[DType::quint8, DType::qint8],
+);
 
 /// One unit an output position; a thread should have some 64 Ki taps.
 fn split(windows: &Windows) -> Split {

@@ -30,15 +30,7 @@ const TAG: Tag = Tag {
 impl KernelFamily for Quantize {
     const KERNEL: &'static Kernel = &Kernel {
         name: NAME,
-        signature: Signature {
-            input: &[DType::float32],
-            output: &[DType::quint8, DType::qint8],
-            weight: &[],
-            bias: &[],
-            is_dynamic: false,
-            weight_range: None,
-            scale_min: None,
-        },
+        signature: Signature::activations(&[DType::float32], &[DType::quint8, DType::qint8]),
         sizes,
         pack,
         split,

@@ -31,15 +31,7 @@ const SECTION: usize = Strides::RANK * 8;
 impl KernelFamily for Rearrange {
     const KERNEL: &'static Kernel = &Kernel {
         name: NAME,
-        signature: Signature {
-            input: DTYPES,
-            output: DTYPES,
-            weight: &[],
-            bias: &[],
-            is_dynamic: false,
-            weight_range: None,
-            scale_min: None,
-        },
+        signature: Signature::activations(DTYPES, DTYPES),
         sizes,
         pack,
         split,

@@ -24,15 +24,10 @@ const TAG: Tag = Tag {
 impl KernelFamily for Requantize {
     const KERNEL: &'static Kernel = &Kernel {
         name: NAME,
-        signature: Signature {
-            input: &[DType::quint8, DType::qint8],
-            output: &[DType::quint8, DType::qint8],
-            weight: &[],
-            bias: &[],
-            is_dynamic: false,
-            weight_range: None,
-            scale_min: None,
-        },
+        signature: Signature::activations(
+            &[DType::quint8, DType::qint8],
+            &[DType::quint8, DType::qint8],
+        ),
         sizes,
         pack,
         split,

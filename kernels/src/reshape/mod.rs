@@ -27,15 +27,7 @@ const DTYPES: &[DType] = &[DType::quint8, DType::qint8, DType::float32, DType::f
 impl KernelFamily for Reshape {
     const KERNEL: &'static Kernel = &Kernel {
         name: NAME,
-        signature: Signature {
-            input: DTYPES,
-            output: DTYPES,
-            weight: &[],
-            bias: &[],
-            is_dynamic: false,
-            weight_range: None,
-            scale_min: None,
-        },
+        signature: Signature::activations(DTYPES, DTYPES),
         sizes,
         pack,
         split,

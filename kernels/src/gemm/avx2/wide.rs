@@ -99,20 +99,28 @@ unsafe fn widen_slice(from: &[u8], panel: &Panel, depth: usize, to: &mut [u8]) {
                 let four = |at: usize| {
                     _mm256_cvtepi8_epi16(_mm_loadu_si128(from.add(half * 32 + at).cast()))
                 };
-                // columns 0 1 | 2 3 and 4 5 | 6 7, each with two pairs of taps
-                let (low, high) = (_mm256_castsi256_ps(four(0)), _mm256_castsi256_ps(four(16)));
-                let first = _mm256_shuffle_ps::<0b10_00_10_00>(low, high);
-                let second = _mm256_shuffle_ps::<0b11_01_11_01>(low, high);
-                let ordered = |pairs: __m256| {
-                    _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_castps_si256(pairs))
-                };
-                _mm256_storeu_si256(to.add(half * 32).cast(), ordered(first));
-                _mm256_storeu_si256(to.add(64 + half * 32).cast(), ordered(second));
+                let [first, second] = pairs(four(0), four(16));
+                _mm256_storeu_si256(to.add(half * 32).cast(), first);
+                _mm256_storeu_si256(to.add(64 + half * 32).cast(), second);
             }
         }
         from = from.wrapping_add(panel.width * DEPTH);
         to = to.wrapping_add(STEP_BYTES);
     }
+}
+
+/// The first and the second pair of taps of eight columns, from the four taps of columns `0 1 | 2 3` and
+/// `4 5 | 6 7`.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn pairs(low: __m256i, high: __m256i) -> [__m256i; 2] {
+    let (low, high) = (_mm256_castsi256_ps(low), _mm256_castsi256_ps(high));
+    let first = _mm256_shuffle_ps::<0b10_00_10_00>(low, high);
+    let second = _mm256_shuffle_ps::<0b11_01_11_01>(low, high);
+    [first, second].map(|pairs| {
+        // the shuffles work within 128-bit lanes
+        _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_castps_si256(pairs))
+    })
 }
 
 /// Two taps of each row times 16 columns: `$at` bytes into the row, `$b` into the weights.

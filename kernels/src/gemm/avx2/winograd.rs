@@ -6,7 +6,7 @@
 //! `g = [1/4, -1/6, -1/6, 1/24, 1/24, 1]`, and the factors are put back behind the products as
 //! `A' = diag(24 g) A`, whole again. What comes out is `576 S`, of the true sum `S`, modulo `2^32`. As 576
 //! is `64 * 9` and 9 has an inverse modulo `2^32`, `S` is read off where `|64 S| < 2^31`, which the packed
-//! weights were found to keep ([`Packed::is_winograd`]). With inputs of 8 bits and weights of 8 bits the
+//! weights were found to keep ([`Packed::winograd`]). With inputs of 8 bits and weights of 8 bits the
 //! transformed ones fit 16 bits (at most 17,340 and 6,272), what `vpmaddwd` takes; sums may wrap.
 //!
 //! On this instruction set 16-bit products are as fast as 8-bit ones, so all of it is gained but the
@@ -25,12 +25,12 @@ use super::super::geometry::{SPAN, TILE};
 use super::super::packed::Packed;
 use super::super::panels::DEPTH;
 use super::super::{Job, Rows, Winograd};
-use super::wide::{put, sums};
+use super::wide::{pairs, put, sums};
 use super::{LANES, load};
 use crate::vector::Narrow;
 
 /// Products of a tile.
-const POINTS: usize = SPAN * SPAN;
+const POINTS: usize = Winograd::POINTS;
 /// Outputs of a tile.
 const OUTPUTS: usize = TILE * TILE;
 /// Columns of a slice of weights.
@@ -47,7 +47,7 @@ const NINTH: i32 = 954_437_177;
 /// # Safety
 /// The CPU must have AVX2, FMA and F16C. `output` must have the bytes of the job's part and `scratch` those
 /// of the plan; `input` must have the elements of the geometry, which must be one that
-/// `Geometry::winograd` takes.
+/// `Geometry::is_winograd` takes.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(in crate::gemm) unsafe fn run<R: Rows>(
     job: &Job<'_, R>,
@@ -233,20 +233,12 @@ unsafe fn transform_slice(from: &[u8], width: usize, groups: usize, to: &mut [u8
                 }
             }
             for point in 0..POINTS {
-                let (low, high) = (
-                    _mm256_castsi256_ps(parts[0][point]),
-                    _mm256_castsi256_ps(parts[1][point]),
-                );
-                let first = _mm256_shuffle_ps::<0b10_00_10_00>(low, high);
-                let second = _mm256_shuffle_ps::<0b11_01_11_01>(low, high);
-                let ordered = |pairs: __m256| {
-                    _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_castps_si256(pairs))
-                };
+                let [first, second] = pairs(parts[0][point], parts[1][point]);
                 let at = point * step + group * SLICE * DEPTH * 2 + half * 32;
                 // SAFETY: the caller's promise.
                 unsafe {
-                    _mm256_storeu_si256(to.add(at).cast(), ordered(first));
-                    _mm256_storeu_si256(to.add(at + 64).cast(), ordered(second));
+                    _mm256_storeu_si256(to.add(at).cast(), first);
+                    _mm256_storeu_si256(to.add(at + 64).cast(), second);
                 }
             }
         }
