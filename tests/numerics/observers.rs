@@ -1,4 +1,4 @@
-//! What observers answer after one to four batches.
+//! What observers answer after some batches: random values, then those of a trained network.
 
 use qconfig_core::{DType, ObserverKind, ObserverSpec, QScheme, SCALE_2_NEG_12};
 use qconfig_quantize::Tensor;
@@ -96,8 +96,8 @@ fn differences(case: &Case<'_>) -> Vec<String> {
     wrong
 }
 
-fn observers(name: &str, least: usize, of: impl Fn(&str) -> bool) {
-    let archive = Archive::open("numerics/observers.npz");
+fn observers(family: &str, name: &str, least: usize, of: impl Fn(&str) -> bool) {
+    let archive = Archive::open(&format!("numerics/{family}.npz"));
     let mut tally = Tally::new(name);
     for case in archive.cases().filter(|case| of(case.word("kind"))) {
         tally.count(&case.name(), case.f64("scales").len(), &differences(&case));
@@ -107,14 +107,24 @@ fn observers(name: &str, least: usize, of: impl Fn(&str) -> bool) {
 
 #[test]
 fn ranges() {
-    observers("observers of ranges", 200, |kind| {
+    observers("observers", "observers of ranges", 200, |kind| {
         !kind.starts_with("histogram")
     });
 }
 
 #[test]
 fn histograms() {
-    observers("histogram observers", 80, |kind| {
+    observers("observers", "histogram observers", 80, |kind| {
         kind.starts_with("histogram")
     });
+}
+
+#[test]
+fn a_trained_network() {
+    observers(
+        "observers_digits",
+        "observers of a trained network",
+        43,
+        |_| true,
+    );
 }

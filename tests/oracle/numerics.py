@@ -1048,13 +1048,11 @@ def recurrent(name, cases, half):
 
 # ---------------------------------------------------------------- observers
 
-def observers(cases):
+def observer_kinds():
     from torch.ao.quantization import observer as obs
 
-    fam = Family("observers", op="observer")
-    rng = fam.rng
     chan = torch.per_channel_symmetric
-    kinds = {
+    return {
         "min_max_quint8": obs.MinMaxObserver,
         "min_max_quint8_reduce_range": obs.MinMaxObserver.with_args(reduce_range=True),
         "min_max_qint8_eps_2^-12": obs.MinMaxObserver.with_args(dtype=torch.qint8, eps=2**-12),
@@ -1070,9 +1068,26 @@ def observers(cases):
         "histogram_qint8_eps_2^-12": obs.HistogramObserver.with_args(
             dtype=torch.qint8, reduce_range=False, eps=2**-12),
     }
+
+
+def add_observed(fam, kind, x, at=None):
+    """A case: what an observer holds after the batches `x`, stored already at `at` or now."""
+    o = observer_kinds()[kind]()
+    for batch in x:
+        o(torch.from_numpy(batch))
+    s, z = o.calculate_qparams()
+    arrays = dict(x=x if at is None else None, min=o.min_val.reshape(-1).numpy().astype(f32),
+                  max=o.max_val.reshape(-1).numpy().astype(f32),
+                  scales=s.numpy().astype(np.float64), zero_points=z.numpy().astype(np.int32))
+    fam.add(arrays, kind=kind, **({} if at is None else {"x": at}))
+
+
+def observers(cases):
+    fam = Family("observers", op="observer")
+    rng = fam.rng
+    kinds = list(observer_kinds())
     for i in range(cases):
-        kind = list(kinds)[i % len(kinds)]
-        o = kinds[kind]()
+        kind = kinds[i % len(kinds)]
         batches = 1 if "weight" in kind else int(rng.randint(1, 5))
         size = int(rng.randint(20, 200)) if "histogram" in kind else int(rng.randint(4, 60))
         channels = int(rng.randint(1, 7)) if "channel" in kind else 1
@@ -1086,13 +1101,42 @@ def observers(cases):
             x = (x * np.exp(rng.randn(batches, 1, 1))).astype(f32)
         if style == 4:
             x = (x + f32(rng.uniform(-5, 5)) * np.abs(x).max()).astype(f32)
-        for batch in x:
-            o(torch.from_numpy(batch))
-        s, z = o.calculate_qparams()
-        fam.add(dict(x=x, min=o.min_val.reshape(-1).numpy().astype(f32),
-                     max=o.max_val.reshape(-1).numpy().astype(f32),
-                     scales=s.numpy().astype(np.float64), zero_points=z.numpy().astype(np.int32)),
-                kind=kind)
+        add_observed(fam, kind, x)
+    return fam
+
+
+def observers_digits():
+    """Every observer on the trained network of `examples/data`: its weights, and its activations on 32
+    calibration digits in batches of 4. Values are rounded to bfloat16, so that the file compresses."""
+    import safetensors.torch
+
+    fam = Family("observers_digits", op="observer")
+    data = pathlib.Path(__file__).resolve().parents[2] / "examples" / "data"
+    state = safetensors.torch.load_file(data / "mnist_cnn.safetensors")
+    images = torch.from_numpy(np.load(data / "digits.npz")["calib_images"][:32]).float()
+    x = ((images / 255 - 0.1307) / 0.3081).unsqueeze(1)
+    values = {"input": x}
+    for layer in (0, 3, 6):
+        weight, bias = (state[f"conv_layers.{layer}.{part}"] for part in ("weight", "bias"))
+        x = F.max_pool2d(F.relu(F.conv2d(x, weight, bias, padding=1)), 2)
+    values["conv_layers.8"] = x.flatten(1)
+    x = F.relu(F.linear(x.flatten(1), state["fc_layers.0.weight"], state["fc_layers.0.bias"]))
+    values["fc_layers.1"] = x
+    values["fc_layers.2"] = F.linear(x, state["fc_layers.2.weight"], state["fc_layers.2.bias"])
+    short = lambda x: x.to(torch.bfloat16).float().numpy()
+    for name, value in values.items():
+        batches = short(value).reshape(8, 1, -1)
+        at = fam.put("x", batches)
+        for kind in observer_kinds():
+            if "weight" not in kind and "channel" not in kind:
+                add_observed(fam, kind, batches, at)
+    for name in ("conv_layers.0", "conv_layers.3", "fc_layers.2"):
+        weight = short(state[f"{name}.weight"])[None]
+        weight = weight.reshape(1, weight.shape[1], -1)
+        at = fam.put("x", weight)
+        for kind in observer_kinds():
+            if "weight" in kind or "channel" in kind:
+                add_observed(fam, kind, weight, at)
     return fam
 
 
@@ -1137,6 +1181,7 @@ FAMILIES = {
     "recurrent_dynamic": lambda: recurrent("recurrent_dynamic", 160, False),
     "recurrent_fp16": lambda: recurrent("recurrent_fp16", 60, True),
     "observers": lambda: observers(360),
+    "observers_digits": observers_digits,
 }
 
 
