@@ -7,6 +7,7 @@
 mod array;
 mod attributes;
 mod eval;
+mod import;
 
 mod model;
 mod read;
@@ -20,6 +21,7 @@ pub use array::{
 pub use attributes::{Attribute, AttributeError, Attributes};
 pub use eval::{EvalError, Problem, evaluate, operators};
 
+pub use import::{ImportError, ImportOptions, Imported, import};
 pub use model::{Dimension, Input, Model, Node};
 pub use read::{ReadError, read, read_file, read_tensor};
 pub use run::RunError;

@@ -5,6 +5,8 @@ mod binary;
 mod constant;
 mod movement;
 
+pub(crate) use self::constant::shape_of;
+pub(crate) use self::movement::{order, reshaped, slices, squeezed, unsqueezed};
 use crate::array::{Array, Element};
 use crate::attributes::{AttributeError, Attributes};
 use crate::model::Node;

@@ -2,14 +2,14 @@
 
 use super::linear::product;
 use super::window::{Window3, index, position};
-use crate::graph::{Conv, ConvTranspose, dimensions};
+use crate::graph::{Conv, ConvTranspose, dimensions, sides};
 use crate::tensor::Tensor;
 
 pub(super) fn convolve(conv: &Conv, weight: &Tensor, x: &Tensor, shape: &[usize]) -> Tensor {
     let window = Window3 {
         kernel: dimensions(&weight.shape()[2..], 1),
         stride: dimensions(&conv.stride, 1),
-        padding: dimensions(&conv.padding, 0),
+        padding: dimensions(sides(&conv.padding, conv.stride.len())[0], 0),
         dilation: dimensions(&conv.dilation, 1),
     };
     let input: [usize; 3] = dimensions(&x.shape()[2..], 1);

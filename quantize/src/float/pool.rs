@@ -1,7 +1,7 @@
 //! Pooling.
 
 use super::window::{Window3, index, position};
-use crate::graph::{Pool, dimensions};
+use crate::graph::{Pool, dimensions, sides};
 use crate::tensor::Tensor;
 
 /// Pools; `f` sees each window's cells, `None` for padding. Cells beyond the padding (ceil mode) are
@@ -12,10 +12,11 @@ pub(super) fn pooled(
     shape: &[usize],
     f: impl Fn(&[Option<f32>]) -> f32,
 ) -> Tensor {
+    let [front, behind] = sides(&pool.padding, pool.kernel.len()).map(|side| dimensions(side, 0));
     let window = Window3 {
         kernel: dimensions(&pool.kernel, 1),
         stride: dimensions(&pool.stride, 1),
-        padding: dimensions(&pool.padding, 0),
+        padding: front,
         dilation: dimensions(&pool.dilation, 1),
     };
     let input: [usize; 3] = dimensions(&x.shape()[2..], 1);
@@ -32,7 +33,7 @@ pub(super) fn pooled(
                 let tap = position(window.kernel, tap);
                 let beyond = (0..3).any(|d| {
                     at[d] * window.stride[d] + tap[d] * window.dilation[d]
-                        >= input[d] + 2 * window.padding[d]
+                        >= input[d] + front[d] + behind[d]
                 });
                 if !beyond {
                     let cell = window.cell(at, tap, input);

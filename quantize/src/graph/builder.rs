@@ -69,6 +69,11 @@ impl GraphBuilder {
         Ok(id)
     }
 
+    /// The dimensions of a value; none of one that is not in the graph.
+    pub fn shape(&self, id: ValueId) -> &[usize] {
+        self.values.get(id.0).map_or(&[], |value| &value.shape)
+    }
+
     /// Any node, spelled as given; of a node with several outputs, the first.
     ///
     /// # Errors

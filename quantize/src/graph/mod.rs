@@ -182,6 +182,14 @@ impl Graph {
     }
 }
 
+/// What is in front of each dimension and what behind, of a padding that has a number for both or two.
+pub(crate) fn sides(padding: &[usize], rank: usize) -> [&[usize]; 2] {
+    match padding.split_at_checked(rank) {
+        Some((front, behind)) if behind.len() == rank => [front, behind],
+        _ => [padding; 2],
+    }
+}
+
 /// Spatial numbers seen as `N` dimensions: those that `values` has are the last, `missing` stands for the
 /// others.
 pub(crate) fn dimensions<const N: usize>(values: &[usize], missing: usize) -> [usize; N] {

@@ -14,7 +14,8 @@ pub struct Conv {
     pub bias: Option<Vec<f32>>,
     /// For each spatial dimension.
     pub stride: Vec<usize>,
-    /// For each spatial dimension, on both sides.
+    /// For each spatial dimension, on both sides; or twice as many numbers, in front of each dimension
+    /// and then behind each, where the sides differ.
     pub padding: Vec<usize>,
     /// For each spatial dimension.
     pub dilation: Vec<usize>,
@@ -204,7 +205,8 @@ pub struct Pool {
     pub kernel: Vec<usize>,
     /// For each spatial dimension.
     pub stride: Vec<usize>,
-    /// For each spatial dimension, on both sides; at most half the kernel.
+    /// For each spatial dimension, on both sides, at most half the kernel; or twice as many numbers, in
+    /// front of each dimension and then behind each, below the kernel.
     pub padding: Vec<usize>,
     /// For each spatial dimension; 1 for averages.
     pub dilation: Vec<usize>,

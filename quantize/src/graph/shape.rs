@@ -11,7 +11,7 @@ mod unary;
 
 use qconfig_core::DType;
 
-use super::{GraphProblem, Op};
+use super::{GraphProblem, Op, sides};
 use crate::tensor::elements;
 
 /// The shapes of all values that go out, or what does not fit.
@@ -148,11 +148,15 @@ fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, GraphProblem
             {
                 return parameter("the divisor must not be 0".into());
             }
-            if pool
-                .padding
+            let rank = pool.kernel.len();
+            let widest = |kernel: &usize| match pool.padding.len() == rank {
+                true => kernel / 2,
+                false => kernel.saturating_sub(1),
+            };
+            if sides(&pool.padding, rank)
                 .iter()
-                .zip(&pool.kernel)
-                .any(|(padding, kernel)| *padding > kernel / 2)
+                .flat_map(|side| side.iter().zip(&pool.kernel))
+                .any(|(padding, kernel)| *padding > widest(kernel))
             {
                 return parameter("the padding must be at most half the window".into());
             }
@@ -215,14 +219,15 @@ fn windows(
     dilation: &[usize],
     ceil: bool,
 ) -> Result<Vec<usize>, GraphProblem> {
-    if [kernel.len(), stride.len(), padding.len(), dilation.len()] != [input.len(); 4] {
+    let [front, behind] = sides(padding, input.len());
+    if [kernel.len(), stride.len(), front.len(), dilation.len()] != [input.len(); 4] {
         return Err(GraphProblem::Parameter(
             "kernel, stride, padding and dilation need a number for each dimension".into(),
         ));
     }
     let mut output = Vec::new();
     for (d, size) in input.iter().enumerate() {
-        let (k, s, p) = (kernel[d], stride[d], padding[d]);
+        let (k, s, p) = (kernel[d], stride[d], front[d]);
         if k == 0 || s == 0 || dilation[d] == 0 {
             return Err(GraphProblem::Parameter(
                 "kernel, stride and dilation must not be 0".into(),
@@ -231,7 +236,9 @@ fn windows(
         let reach = (k - 1)
             .checked_mul(dilation[d])
             .and_then(|n| n.checked_add(1));
-        let padded = p.checked_mul(2).and_then(|p| p.checked_add(*size));
+        let padded = p
+            .checked_add(behind[d])
+            .and_then(|p| p.checked_add(*size));
         let (Some(reach), Some(padded)) = (reach, padded) else {
             return Err(GraphProblem::Parameter("the window is too large".into()));
         };

@@ -3,7 +3,7 @@
 use qconfig_core::kernel::{Activation, NodeOp, WeightSpec, Window, Window3};
 
 use super::form::Layout;
-use crate::graph::{Node, Op, Pool, dimensions};
+use crate::graph::{Node, Op, Pool, dimensions, sides};
 
 /// The activation a kernel applies: what is fused, or for a lone activation the node itself.
 pub(super) fn own_activation(node: &Node) -> Activation {
@@ -60,21 +60,23 @@ pub(super) fn layout(op: &Op, shape: &[usize]) -> Layout {
 }
 
 fn window(kernel: &[usize], stride: &[usize], padding: &[usize], dilation: &[usize]) -> Window {
-    let [top, left] = dimensions(padding, 0);
+    let [[top, left], [bottom, right]] =
+        sides(padding, stride.len()).map(|side| dimensions(side, 0));
     Window {
         kernel: dimensions(kernel, 1),
         stride: dimensions(stride, 1),
-        padding: [top, left, top, left],
+        padding: [top, left, bottom, right],
         dilation: dimensions(dilation, 1),
     }
 }
 
 fn window3(kernel: &[usize], stride: &[usize], padding: &[usize], dilation: &[usize]) -> Window3 {
-    let [front, top, left] = dimensions(padding, 0);
+    let [[front, top, left], [back, bottom, right]] =
+        sides(padding, stride.len()).map(|side| dimensions(side, 0));
     Window3 {
         kernel: dimensions(kernel, 1),
         stride: dimensions(stride, 1),
-        padding: [front, top, left, front, top, left],
+        padding: [front, top, left, back, bottom, right],
         dilation: dimensions(dilation, 1),
     }
 }
