@@ -36,6 +36,8 @@ pub use qconfig_backends as backends;
 pub use qconfig_kernels as kernels;
 /// Declares a library of operator groups, for `use groups path;` and `group name: ..` of [`backend_config!`].
 pub use qconfig_macros::op_groups;
+#[cfg(feature = "onnx")]
+pub use qconfig_onnx as onnx;
 #[cfg(feature = "quantize")]
 pub use qconfig_quantize as quantize;
 pub use qconfig_runtime as runtime;

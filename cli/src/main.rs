@@ -1,6 +1,13 @@
 //! The `qconfig` command.
 
+mod check;
+mod inspect;
+mod model;
 mod profile;
+mod progress;
+mod quantize;
+mod run;
+mod samples;
 mod show;
 
 use std::io::{self, Write};
@@ -12,7 +19,7 @@ use qconfig::BackendConfig;
 use qconfig::backends;
 use qconfig::runtime::MAX_THREADS;
 
-/// Quantized backends, described once and checked by the compiler.
+/// Models quantized, explained and run fast on the CPU.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true, after_help = EXAMPLES)]
 struct Cli {
@@ -21,13 +28,24 @@ struct Cli {
 }
 
 const EXAMPLES: &str = "Examples:
-  qconfig list
+  qconfig inspect model.onnx
+  qconfig check model.onnx --backend qnnpack
+  qconfig quantize model.onnx --data photos/ --preprocess crop=0.875,resize=224,mean=127,std=128 -o model.plan
+  qconfig run model.plan --data photo.jpg --preprocess crop=0.875,resize=224,mean=127,std=128
   qconfig show qnnpack
   qconfig show qnnpack --format json > qnnpack.json
   qconfig profile model.plan --threads 2";
 
 #[derive(Subcommand)]
 enum Command {
+    /// Quantizes a model: calibrates, converts and saves a plan.
+    Quantize(Box<quantize::QuantizeArgs>),
+    /// Says of each node what the backend does with it, and of what stays float, why.
+    Check(Box<check::CheckArgs>),
+    /// Runs samples through a model.
+    Run(Box<run::RunArgs>),
+    /// Shows what is in a model or plan file.
+    Inspect(Box<inspect::InspectArgs>),
     /// Lists the backends: patterns, pairs of pattern and dtype config, and how many have a kernel.
     List,
     /// Shows what a backend supports.
@@ -64,7 +82,7 @@ enum Format {
 
 fn main() -> ExitCode {
     match run(&Cli::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         // a reader that went away (`qconfig list | head`) is no failure
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -84,9 +102,19 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
-fn run(command: &Command) -> anyhow::Result<()> {
+fn run(command: &Command) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     match command {
+        Command::Quantize(args) => out.write_all(quantize::run(args)?.as_bytes())?,
+        Command::Check(args) => {
+            let (text, failed) = check::run(args)?;
+            out.write_all(text.as_bytes())?;
+            if failed {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Command::Run(args) => out.write_all(run::run(args)?.as_bytes())?,
+        Command::Inspect(args) => out.write_all(inspect::run(args)?.as_bytes())?,
         Command::List => writeln!(out, "{}", show::list(backends::ALL))?,
         Command::Show { backend, format } => {
             let backend = find(backend)?;
@@ -113,7 +141,8 @@ fn run(command: &Command) -> anyhow::Result<()> {
             }
         }
     }
-    Ok(out.flush()?)
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn find(name: &str) -> anyhow::Result<&'static BackendConfig> {

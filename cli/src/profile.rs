@@ -3,12 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table};
-use qconfig::kernels::{glue, peak};
-use qconfig::runtime::{Plan, Profile, Session, SessionOptions, StepProfile};
-use qconfig::{Isa, Kernel, backends};
+use qconfig::Isa;
+use qconfig::kernels::peak;
+use qconfig::runtime::{Profile, Session, SessionOptions, StepProfile};
 use serde_json::{Value, json};
 
 /// What was measured.
@@ -20,15 +19,9 @@ pub(crate) struct Profiled {
     peak: Option<f64>,
 }
 
-/// A kernel of any backend, or one between layers.
-fn kernel(name: &str) -> Option<&'static Kernel> {
-    let mut found = backends::ALL.iter().filter_map(|b| b.kernel_named(name));
-    found.next().or_else(|| glue(name))
-}
-
 /// Runs a saved plan on inputs of zeros.
 pub(crate) fn profile(path: &Path, runs: usize, threads: usize) -> anyhow::Result<Profiled> {
-    let plan = Plan::from_file(path, kernel).with_context(|| path.display().to_string())?;
+    let plan = crate::model::plan(path)?;
     let isa = Isa::from_env()?;
     let peak = peak(isa).map(|one| one * threads as f64);
     let options = SessionOptions {

@@ -4,7 +4,7 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{ContentArrangement, Table};
 use qconfig::{BackendConfig, BackendPatternConfig, DTypeConfig, DTypeWithConstraints};
 
-fn new(header: &[&str]) -> Table {
+pub(crate) fn new(header: &[&str]) -> Table {
     let mut table = Table::new();
     table
         .load_preset(UTF8_FULL_CONDENSED)

@@ -21,7 +21,7 @@ pub struct Calibrated {
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CalibrateError {
-    /// No sample.
+    /// No sample, and there are observers.
     #[error("the calibration set is empty; give at least one sample")]
     Empty,
     /// A sample does not fit the graph, or holds NaN or infinity.
@@ -50,9 +50,9 @@ pub enum CalibrateError {
 /// # Errors
 /// [`CalibrateError`]; the prepared model is consumed only on success of the whole, so nothing half
 /// calibrated is left behind.
-pub fn calibrate<'s>(
+pub fn calibrate(
     prepared: &Prepared,
-    samples: impl IntoIterator<Item = &'s [Tensor]>,
+    samples: impl IntoIterator<Item: AsRef<[Tensor]>>,
     mut progress: impl FnMut(usize),
 ) -> Result<Calibrated, CalibrateError> {
     let mut prepared = prepared.clone();
@@ -64,7 +64,7 @@ pub fn calibrate<'s>(
             observers: &mut prepared.observers,
             failed: None,
         };
-        execute(graph, inputs, &mut watch)
+        execute(graph, inputs.as_ref(), &mut watch)
             .map_err(|error| CalibrateError::Input { sample, error })?;
         if let Some((value, error)) = watch.failed {
             return Err(CalibrateError::Value {
@@ -76,7 +76,8 @@ pub fn calibrate<'s>(
         done = sample + 1;
         progress(done);
     }
-    if done == 0 {
+    // without observers, as in dynamic quantization, there is nothing to see
+    if done == 0 && !prepared.observed.is_empty() {
         Err(CalibrateError::Empty)
     } else {
         Ok(Calibrated {

@@ -1,8 +1,8 @@
 //! Functions of one tensor.
 
+use qconfig_core::Spelled;
 use qconfig_core::kernel::Unary;
 use qconfig_core::operator::{F, nn};
-use qconfig_core::Spelled;
 use qconfig_quantize::{Op, ValueId};
 
 use super::{Importer, Place, Refusal, unsupported};
@@ -19,10 +19,15 @@ impl Importer<'_> {
             "Tanh" => Unary::Tanh,
             "HardSwish" => Unary::Hardswish,
             "HardSigmoid" => {
-                let (alpha, beta) = (attributes.float("alpha", 0.2)?, attributes.float("beta", 0.5)?);
+                let (alpha, beta) = (
+                    attributes.float("alpha", 0.2)?,
+                    attributes.float("beta", 0.5)?,
+                );
                 // torch's, and how exporters write it
                 if (alpha - 1.0 / 6.0).abs() > 1e-6 || beta != 0.5 {
-                    return unsupported(format!("a hard sigmoid of slope {alpha} and offset {beta}"));
+                    return unsupported(format!(
+                        "a hard sigmoid of slope {alpha} and offset {beta}"
+                    ));
                 }
                 Unary::Hardsigmoid
             }

@@ -24,12 +24,20 @@ impl Importer<'_> {
         let (value, function) = match (op, numbers) {
             ("Add", [Some(x), None]) => (1, Unary::AddScalar { other: x.into() }),
             ("Add", [None, Some(x)]) => (0, Unary::AddScalar { other: x.into() }),
-            ("Sub", [None, Some(x)]) => (0, Unary::AddScalar { other: -f64::from(x) }),
+            ("Sub", [None, Some(x)]) => (
+                0,
+                Unary::AddScalar {
+                    other: -f64::from(x),
+                },
+            ),
             ("Mul", [Some(x), None]) => (1, Unary::MulScalar { other: x.into() }),
             ("Mul", [None, Some(x)]) => (0, Unary::MulScalar { other: x.into() }),
-            ("Div", [None, Some(x)]) if x != 0.0 => {
-                (0, Unary::MulScalar { other: 1.0 / f64::from(x) })
-            }
+            ("Div", [None, Some(x)]) if x != 0.0 => (
+                0,
+                Unary::MulScalar {
+                    other: 1.0 / f64::from(x),
+                },
+            ),
             _ => {
                 let (a, b) = (self.value(at, 0)?, self.value(at, 1)?);
                 return match op {

@@ -26,10 +26,12 @@ pub(super) fn window(
     let stride = attributes.sizes("strides", &ones)?;
     let dilation = attributes.sizes("dilations", &ones)?;
     if [stride.len(), dilation.len(), input.len()] != [rank; 3] || stride.contains(&0) {
-        return Err(misfit::<()>("strides and dilations need a number for each dimension")
-            .err()
-            .unwrap_or(Problem::Operator)
-            .into());
+        return Err(
+            misfit::<()>("strides and dilations need a number for each dimension")
+                .err()
+                .unwrap_or(Problem::Operator)
+                .into(),
+        );
     }
     let pads = match attributes.string("auto_pad", "NOTSET")? {
         "NOTSET" => attributes.sizes("pads", &vec![0; 2 * rank])?,
@@ -41,7 +43,11 @@ pub(super) fn window(
                 let steps = input[d].div_ceil(stride[d]).saturating_sub(1);
                 let all = (steps * stride[d] + reach).saturating_sub(input[d]);
                 let less = all / 2;
-                let front = if kind == "SAME_UPPER" { less } else { all - less };
+                let front = if kind == "SAME_UPPER" {
+                    less
+                } else {
+                    all - less
+                };
                 (pads[d], pads[rank + d]) = (front, all - front);
             }
             pads
@@ -49,7 +55,10 @@ pub(super) fn window(
         _ => return Err(attributes.unsupported("auto_pad").into()),
     };
     if pads.len() != 2 * rank {
-        return unsupported(format!("a padding of {} numbers for {rank} dimensions", pads.len()));
+        return unsupported(format!(
+            "a padding of {} numbers for {rank} dimensions",
+            pads.len()
+        ));
     }
     Ok(Window {
         kernel: kernel.to_vec(),
@@ -62,7 +71,11 @@ pub(super) fn window(
 /// One number for both sides of each dimension where they are the same.
 pub(super) fn shortest(pads: Vec<usize>) -> Vec<usize> {
     let (front, behind) = pads.split_at(pads.len() / 2);
-    if front == behind { front.to_vec() } else { pads }
+    if front == behind {
+        front.to_vec()
+    } else {
+        pads
+    }
 }
 
 impl Importer<'_> {
@@ -99,7 +112,11 @@ impl Importer<'_> {
         };
         let (id, around) = self.padded(at, 0)?;
         if let Some(around) = around {
-            window.pads.iter_mut().zip(around).for_each(|(pad, more)| *pad += more);
+            window
+                .pads
+                .iter_mut()
+                .zip(around)
+                .for_each(|(pad, more)| *pad += more);
         }
         let conv = Conv {
             bias: bias.map(|bias| bias.data().to_vec()),

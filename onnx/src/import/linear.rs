@@ -17,7 +17,10 @@ fn transposed(weight: &Tensor, factor: f32) -> Option<Tensor> {
 impl Importer<'_> {
     pub(super) fn gemm(&mut self, at: Place<'_>) -> Result<ValueId, Refusal> {
         let attributes = at.attributes();
-        let (alpha, beta) = (attributes.float("alpha", 1.0)?, attributes.float("beta", 1.0)?);
+        let (alpha, beta) = (
+            attributes.float("alpha", 1.0)?,
+            attributes.float("beta", 1.0)?,
+        );
         if attributes.flag("transA", false)? {
             return Err(attributes.unsupported("transA").into());
         }

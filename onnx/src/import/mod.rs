@@ -132,7 +132,11 @@ enum Bound {
 /// # Errors
 /// [`ImportError`].
 pub fn import(model: &Model, options: &ImportOptions) -> Result<Imported, ImportError> {
-    let names: Vec<String> = model.inputs.iter().map(|input| input.name.clone()).collect();
+    let names: Vec<String> = model
+        .inputs
+        .iter()
+        .map(|input| input.name.clone())
+        .collect();
     if let Some(name) = options
         .shapes
         .keys()
@@ -177,10 +181,13 @@ pub fn import(model: &Model, options: &ImportOptions) -> Result<Imported, Import
             }
         }
     }
-    let values = importer.bound.iter().filter_map(|(name, bound)| match bound {
-        Bound::Value(id) => Some((name.clone(), *id)),
-        _ => None,
-    });
+    let values = importer
+        .bound
+        .iter()
+        .filter_map(|(name, bound)| match bound {
+            Bound::Value(id) => Some((name.clone(), *id)),
+            _ => None,
+        });
     Ok(Imported {
         values: values.collect(),
         folded: importer.folded,
@@ -246,12 +253,14 @@ fn tensor(array: &Array) -> Option<Tensor> {
 impl Importer<'_> {
     fn inputs(&mut self, options: &ImportOptions) -> Result<(), ImportError> {
         for (name, array) in &self.model.initializers {
-            self.bound.insert(name.clone(), Bound::Constant(array.clone()));
+            self.bound
+                .insert(name.clone(), Bound::Constant(array.clone()));
         }
         for input in &self.model.inputs {
             let name = &input.name;
             if let Some(array) = options.fixed.get(name) {
-                self.bound.insert(name.clone(), Bound::Constant(array.clone()));
+                self.bound
+                    .insert(name.clone(), Bound::Constant(array.clone()));
                 continue;
             }
             let given = options.shapes.get(name);
@@ -330,14 +339,16 @@ impl Importer<'_> {
             }
             return Ok(());
         }
-        let outputs = self.operator(Place { node, opset }).map_err(|refusal| match refusal {
-            Refusal::Graph(error) => ImportError::Graph(error),
-            Refusal::Problem(problem) => ImportError::Node {
-                node: node.name.clone(),
-                operator: node.operator(),
-                problem,
-            },
-        })?;
+        let outputs = self
+            .operator(Place { node, opset })
+            .map_err(|refusal| match refusal {
+                Refusal::Graph(error) => ImportError::Graph(error),
+                Refusal::Problem(problem) => ImportError::Node {
+                    node: node.name.clone(),
+                    operator: node.operator(),
+                    problem,
+                },
+            })?;
         for (name, bound) in node.outputs.iter().zip(outputs) {
             if !name.is_empty() {
                 self.bound.insert(name.clone(), bound);
@@ -385,7 +396,9 @@ impl Importer<'_> {
             Some(Bound::Value(id)) => Ok(self.builder.shape(*id).to_vec()),
             Some(Bound::Padded(id, pads)) => {
                 let sizes = self.builder.shape(*id).iter().zip(pads);
-                Ok(sizes.map(|(size, [front, behind])| size + front + behind).collect())
+                Ok(sizes
+                    .map(|(size, [front, behind])| size + front + behind)
+                    .collect())
             }
         }
     }
@@ -455,7 +468,9 @@ impl Importer<'_> {
         match self.optional_constant(at, input)? {
             Some(array) => {
                 let found = array.to_i64();
-                Ok(Some(found.ok_or(Problem::Type(input, array.element_type()))?))
+                Ok(Some(
+                    found.ok_or(Problem::Type(input, array.element_type()))?,
+                ))
             }
             None => Ok(at.attributes().opt_ints(name)?.cloned()),
         }

@@ -1,7 +1,7 @@
 //! Operators that only move elements.
 
-use qconfig_core::operator::{method, torch};
 use qconfig_core::Spelled;
+use qconfig_core::operator::{method, torch};
 use qconfig_quantize::{Movement, Op, ValueId};
 
 use super::{Importer, Place, Refusal, unsupported};
@@ -14,19 +14,27 @@ impl Importer<'_> {
         let attributes = at.attributes();
         let to = match at.node.op_type.as_str() {
             "Reshape" => {
-                let to = self.integers_or(at, 1, "shape")?.ok_or(Problem::Missing(1))?;
+                let to = self
+                    .integers_or(at, 1, "shape")?
+                    .ok_or(Problem::Missing(1))?;
                 eval::reshaped(&from, &to, attributes.flag("allowzero", false)?)?
             }
             "Flatten" => {
                 let rank = from.len();
                 let first = attributes.int("axis", 1)?;
-                let first = if first == rank as i64 { rank } else { axis(first, rank)? };
+                let first = if first == rank as i64 {
+                    rank
+                } else {
+                    axis(first, rank)?
+                };
                 let (front, back) = from.split_at(first);
                 vec![front.iter().product(), back.iter().product()]
             }
             "Squeeze" => squeezed(&from, self.integers_or(at, 1, "axes")?.as_deref())?,
             _ => {
-                let list = self.integers_or(at, 1, "axes")?.ok_or(Problem::Missing(1))?;
+                let list = self
+                    .integers_or(at, 1, "axes")?
+                    .ok_or(Problem::Missing(1))?;
                 unsqueezed(&from, &list)?
             }
         };
@@ -90,7 +98,9 @@ impl Importer<'_> {
             };
             let (dim, start, length) = (dim, *start, *length);
             let op = Op::Movement(Movement::Narrow { dim, start, length });
-            id = self.builder.node(&name, torch::narrow::SPELLING, op, &[id])?;
+            id = self
+                .builder
+                .node(&name, torch::narrow::SPELLING, op, &[id])?;
         }
         Ok(id)
     }

@@ -15,7 +15,10 @@ impl Importer<'_> {
         let named = match self.optional_constant(at, 3)?.map(|array| array.to_i64()) {
             Some(Some(named)) => {
                 axes(&named, rank)?;
-                named.iter().map(|at| axis(*at, rank)).collect::<Result<Vec<_>, _>>()?
+                named
+                    .iter()
+                    .map(|at| axis(*at, rank))
+                    .collect::<Result<Vec<_>, _>>()?
             }
             _ => (0..rank).collect(),
         };

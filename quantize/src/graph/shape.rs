@@ -236,9 +236,7 @@ fn windows(
         let reach = (k - 1)
             .checked_mul(dilation[d])
             .and_then(|n| n.checked_add(1));
-        let padded = p
-            .checked_add(behind[d])
-            .and_then(|p| p.checked_add(*size));
+        let padded = p.checked_add(behind[d]).and_then(|p| p.checked_add(*size));
         let (Some(reach), Some(padded)) = (reach, padded) else {
             return Err(GraphProblem::Parameter("the window is too large".into()));
         };

@@ -1,0 +1,175 @@
+//! Models from files: `.onnx`, which is run in float, or a saved plan.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use qconfig::onnx::{ImportOptions, Imported, Model};
+use qconfig::quantize::{Graph, Tensor, set_input};
+use qconfig::runtime::{Plan, Session, SessionOptions};
+use qconfig::{DType, Isa, Kernel, backends};
+
+use crate::samples::Wanted;
+
+/// What a model file leaves open.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct ModelArgs {
+    /// Shape of an input whose dimensions the file leaves open: `INPUT=1,3,224,224`.
+    #[arg(long = "shape", value_name = "INPUT=SIZES", value_parser = shape)]
+    pub(crate) shapes: Vec<(String, Vec<usize>)>,
+    /// Size of a named dimension; those not given are 1.
+    #[arg(long = "dim", value_name = "NAME=SIZE", value_parser = dimension)]
+    pub(crate) dimensions: Vec<(String, usize)>,
+}
+
+fn shape(text: &str) -> Result<(String, Vec<usize>), String> {
+    let (name, sizes) = text
+        .rsplit_once('=')
+        .ok_or("it must be INPUT=SIZE,SIZE,..")?;
+    let sizes: Result<Vec<usize>, _> = sizes.split([',', 'x']).map(str::parse).collect();
+    match sizes {
+        Ok(sizes) if !sizes.contains(&0) => Ok((name.into(), sizes)),
+        _ => Err(format!(
+            "the sizes of `{text}` are not all positive numbers"
+        )),
+    }
+}
+
+fn dimension(text: &str) -> Result<(String, usize), String> {
+    let (name, size) = text.rsplit_once('=').ok_or("it must be NAME=SIZE")?;
+    match size.parse() {
+        Ok(size @ 1..) => Ok((name.into(), size)),
+        _ => Err(format!("the size of `{text}` is not a positive number")),
+    }
+}
+
+/// Reads an `.onnx` file.
+pub(crate) fn read(path: &Path) -> anyhow::Result<Model> {
+    qconfig::onnx::read_file(path).map_err(|error| match error {
+        // it names the file itself
+        file @ qconfig::onnx::ReadError::File { .. } => anyhow::Error::new(file),
+        other => anyhow::Error::new(other).context(path.display().to_string()),
+    })
+}
+
+/// What a file leaves open, as the importer takes it.
+pub(crate) fn options(args: &ModelArgs) -> ImportOptions {
+    ImportOptions {
+        shapes: args.shapes.iter().cloned().collect(),
+        dimensions: args.dimensions.iter().cloned().collect(),
+        fixed: BTreeMap::new(),
+    }
+}
+
+/// Reads an `.onnx` file and makes a graph of it.
+pub(crate) fn load(path: &Path, args: &ModelArgs) -> anyhow::Result<Imported> {
+    let model = read(path)?;
+    qconfig::onnx::import(&model, &options(args)).with_context(|| path.display().to_string())
+}
+
+/// The inputs of a graph.
+pub(crate) fn wanted(graph: &Graph) -> Vec<Wanted> {
+    let inputs = graph.inputs().iter().map(|id| graph.value(*id));
+    inputs
+        .map(|value| Wanted {
+            name: value.name.clone(),
+            shape: value.shape.clone(),
+            integers: value.dtype != DType::float32,
+        })
+        .collect()
+}
+
+/// A kernel of any backend, or one between layers.
+pub(crate) fn kernel(name: &str) -> Option<&'static Kernel> {
+    let mut found = backends::ALL.iter().filter_map(|b| b.kernel_named(name));
+    found.next().or_else(|| qconfig::kernels::glue(name))
+}
+
+/// Reads a saved plan.
+pub(crate) fn plan(path: &Path) -> anyhow::Result<Plan<'static>> {
+    Plan::from_file(path, kernel).with_context(|| path.display().to_string())
+}
+
+/// A model that can be run.
+pub(crate) enum Runner {
+    /// In float, as the reference.
+    Float(Box<Imported>),
+    /// As a plan.
+    Plan(Box<Session<'static>>),
+}
+
+impl Runner {
+    /// By the file's extension.
+    pub(crate) fn open(path: &Path, args: &ModelArgs, threads: usize) -> anyhow::Result<Self> {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("onnx") => Ok(Self::Float(Box::new(load(path, args)?))),
+            Some("plan") => Ok(Self::Plan(Box::new(session(plan(path)?, threads)?))),
+            _ => bail!("{}: models are .onnx or .plan files", path.display()),
+        }
+    }
+
+    /// What it takes.
+    pub(crate) fn wanted(&self) -> Vec<Wanted> {
+        match self {
+            Runner::Float(imported) => wanted(&imported.graph),
+            Runner::Plan(session) => {
+                let plan = session.plan();
+                let inputs = plan.inputs().iter().filter_map(|id| plan.tensor(*id));
+                inputs
+                    .map(|tensor| Wanted {
+                        name: tensor.name().into(),
+                        shape: tensor.shape().to_vec(),
+                        integers: tensor.dtype() != DType::float32,
+                    })
+                    .collect()
+            }
+        }
+    }
+
+    /// Names of what it gives.
+    pub(crate) fn outputs(&self) -> Vec<String> {
+        match self {
+            Runner::Float(imported) => imported.outputs.clone(),
+            Runner::Plan(session) => {
+                let plan = session.plan();
+                let outputs = plan.outputs().iter().filter_map(|id| plan.tensor(*id));
+                outputs.map(|tensor| tensor.name().into()).collect()
+            }
+        }
+    }
+
+    /// Runs a sample.
+    pub(crate) fn run(&mut self, inputs: &[Tensor]) -> anyhow::Result<Vec<Tensor>> {
+        match self {
+            Runner::Float(imported) => Ok(imported.graph.run(inputs)?),
+            Runner::Plan(session) => {
+                for (at, input) in inputs.iter().enumerate() {
+                    set_input(session, at, input)?;
+                }
+                session.run()?;
+                let shapes: Vec<Vec<usize>> = {
+                    let plan = session.plan();
+                    let outputs = plan.outputs().iter().filter_map(|id| plan.tensor(*id));
+                    outputs.map(|tensor| tensor.shape().to_vec()).collect()
+                };
+                let mut outputs = Vec::new();
+                for (at, shape) in shapes.into_iter().enumerate() {
+                    let mut values = vec![0.0; shape.iter().product()];
+                    session.output_f32(at, &mut values)?;
+                    outputs.push(Tensor::new(shape, values)?);
+                }
+                Ok(outputs)
+            }
+        }
+    }
+}
+
+/// A session on the best instruction set there is, or the one that `QCONFIG_ISA` names.
+pub(crate) fn session(plan: Plan<'static>, threads: usize) -> anyhow::Result<Session<'static>> {
+    let options = SessionOptions {
+        threads,
+        ..SessionOptions::with_isa(Isa::from_env()?)
+    };
+    Ok(Session::new(plan, options)?)
+}

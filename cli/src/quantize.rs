@@ -1,0 +1,227 @@
+//! `qconfig quantize`: a float model, samples to calibrate with, and out comes a plan.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, ValueEnum};
+use qconfig::quantize::{
+    Decision, Graph, Prepared, ReferenceModel, calibrate, convert, fuse, lower, prepare,
+};
+use qconfig::{BackendConfig, QConfig, QConfigMapping, qconfig_mapping_with};
+use serde_json::{Value, json};
+
+use crate::model::{self, ModelArgs};
+use crate::samples::{Preprocess, Samples, Source};
+use crate::{find, progress};
+
+/// What is quantized, and how.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct SchemeArgs {
+    /// The backend whose patterns decide what is quantized.
+    #[arg(long, default_value = "qnnpack")]
+    pub(crate) backend: String,
+    /// The kind of quantization.
+    #[arg(long, value_enum, default_value_t = Mode::Static)]
+    pub(crate) mode: Mode,
+    /// A qconfig by PyTorch's name, instead of the mode's.
+    #[arg(long)]
+    pub(crate) qconfig: Option<String>,
+    /// Leaves nodes float whose names match the regular expression.
+    #[arg(long = "float", value_name = "REGEX")]
+    pub(crate) float: Vec<String>,
+}
+
+/// A kind of quantization.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Mode {
+    /// Weights and activations in 8 bits, ranges from calibration.
+    Static,
+    /// Weights in 8 bits, activations quantized as they come.
+    Dynamic,
+    /// Weights in half precision.
+    Fp16,
+}
+
+impl SchemeArgs {
+    pub(crate) fn backend(&self) -> anyhow::Result<&'static BackendConfig> {
+        find(&self.backend)
+    }
+
+    pub(crate) fn mapping(&self) -> anyhow::Result<QConfigMapping> {
+        let qconfig = match &self.qconfig {
+            Some(name) => QConfig::named(name).ok_or_else(|| {
+                let known: Vec<&str> = QConfig::NAMED.iter().map(|(name, _)| *name).collect();
+                anyhow::anyhow!(
+                    "no qconfig is called `{name}`; there are: {}",
+                    known.join(", ")
+                )
+            })?,
+            None => match self.mode {
+                Mode::Static => QConfig::DEFAULT_PER_CHANNEL_SYMMETRIC_QNNPACK,
+                Mode::Dynamic => QConfig::PER_CHANNEL_DYNAMIC,
+                Mode::Fp16 => QConfig::FLOAT16_DYNAMIC,
+            },
+        };
+        let mut mapping = match self.mode {
+            Mode::Static => qconfig_mapping_with(&self.backend, qconfig)
+                .unwrap_or_else(|| QConfigMapping::new().global(Some(qconfig))),
+            _ => QConfigMapping::new().global(Some(qconfig)),
+        };
+        for regex in &self.float {
+            mapping = mapping.module_name_regex(&format!(".*(?:{regex})"), None);
+        }
+        Ok(mapping)
+    }
+
+    /// Fuses and decides.
+    pub(crate) fn prepare(&self, graph: &Graph) -> anyhow::Result<Prepared> {
+        let backend = self.backend()?;
+        Ok(prepare(&fuse(graph, backend), backend, &self.mapping()?)?)
+    }
+}
+
+/// The command's arguments.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct QuantizeArgs {
+    /// The model.
+    model: PathBuf,
+    /// Samples to calibrate with: a .npy or .npz file, or a folder of photos; `INPUT=FILE` where the
+    /// model has several inputs.
+    #[arg(long, value_name = "FILE")]
+    data: Vec<Source>,
+    /// How photos become inputs, step by step.
+    #[arg(long, value_name = "STEPS", default_value = "")]
+    preprocess: Preprocess,
+    /// At most so many samples.
+    #[arg(long, value_name = "N")]
+    samples: Option<usize>,
+    /// Where the plan goes.
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    scheme: SchemeArgs,
+    #[command(flatten)]
+    open: ModelArgs,
+}
+
+/// A calibrated model.
+pub(crate) fn calibrated(
+    prepared: &Prepared,
+    samples: Option<&Samples>,
+    limit: usize,
+) -> anyhow::Result<ReferenceModel> {
+    let count = samples.map_or(0, Samples::len).min(limit);
+    let mut failed = None;
+    let bar = progress::bar("calibrating", count);
+    let tensors = (0..count).map_while(|at| match samples?.get(at) {
+        Ok(tensors) => Some(tensors),
+        Err(error) => {
+            failed = Some(error);
+            None
+        }
+    });
+    let calibrated = calibrate(prepared, tensors, |done| bar.set_position(done as u64));
+    bar.finish_and_clear();
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    Ok(convert(&calibrated?)?)
+}
+
+/// Whether any observer must see samples.
+pub(crate) fn needs_samples(prepared: &Prepared) -> bool {
+    prepared.decisions().iter().any(|decision| match decision {
+        Decision::Quantized(quantized) => quantized.is_static(),
+        Decision::Float(_) => false,
+    })
+}
+
+pub(crate) fn run(args: &QuantizeArgs) -> anyhow::Result<String> {
+    let imported = model::load(&args.model, &args.open)?;
+    let prepared = args.scheme.prepare(&imported.graph)?;
+    let wanted = model::wanted(&imported.graph);
+    let samples = match (&args.data[..], needs_samples(&prepared)) {
+        ([], false) => None,
+        ([], true) => bail!(
+            "static quantization needs samples to calibrate with: --data FILE.npy or a folder of photos"
+        ),
+        (data, _) => Some(Samples::open(data, &wanted, &args.preprocess)?),
+    };
+    let limit = args.samples.unwrap_or(usize::MAX);
+    let model = calibrated(&prepared, samples.as_ref(), limit)?;
+    let lowered = lower(&model)?;
+    let bytes = lowered.plan.to_bytes();
+    std::fs::write(&args.output, &bytes).with_context(|| args.output.display().to_string())?;
+    let summary = Summary {
+        nodes: model.graph().nodes().len(),
+        float: model
+            .decisions()
+            .iter()
+            .filter(|decision| matches!(decision, Decision::Float(_)))
+            .count(),
+        folded: imported.folded,
+        weights: imported.graph.weight_bytes(),
+        plan: bytes.len(),
+        steps: lowered.plan.steps().len(),
+        arena: lowered.plan.arena_bytes(),
+    };
+    Ok(match args.json {
+        true => serde_json::to_string_pretty(&summary.json(args))?,
+        false => summary.text(args),
+    })
+}
+
+struct Summary {
+    nodes: usize,
+    float: usize,
+    folded: usize,
+    weights: usize,
+    plan: usize,
+    steps: usize,
+    arena: usize,
+}
+
+impl Summary {
+    fn json(&self, args: &QuantizeArgs) -> Value {
+        json!({
+            "model": args.model.display().to_string(),
+            "plan": args.output.display().to_string(),
+            "nodes": self.nodes,
+            "float_nodes": self.float,
+            "folded_nodes": self.folded,
+            "float_weight_bytes": self.weights,
+            "plan_bytes": self.plan,
+            "steps": self.steps,
+            "arena_bytes": self.arena,
+        })
+    }
+
+    fn text(&self, args: &QuantizeArgs) -> String {
+        let mib = |bytes: usize| bytes as f64 / (1 << 20) as f64;
+        let mut text = format!(
+            "{}: {} nodes quantized, {} float, {} constant ones folded\n",
+            args.model.display(),
+            self.nodes - self.float,
+            self.float,
+            self.folded
+        );
+        text += &format!(
+            "{}: {} steps, {:.2} MiB (float weights {:.2} MiB), {:.2} MiB to run in\n",
+            args.output.display(),
+            self.steps,
+            mib(self.plan),
+            mib(self.weights),
+            mib(self.arena)
+        );
+        if self.float > 0 {
+            text += &format!(
+                "why nodes stay float: qconfig check {}\n",
+                args.model.display()
+            );
+        }
+        text
+    }
+}
