@@ -200,7 +200,7 @@ impl Summary {
     }
 
     fn text(&self, args: &QuantizeArgs) -> String {
-        let mib = |bytes: usize| bytes as f64 / (1 << 20) as f64;
+        let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
         let mut text = format!(
             "{}: {} nodes quantized, {} float, {} constant ones folded\n",
             args.model.display(),
