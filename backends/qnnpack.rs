@@ -35,14 +35,14 @@ crate::backend_config! {
     group binary: default {
         kernel for add => crate::kernels::Q8Add;
         kernel for mul => crate::kernels::Q8Mul;
-        kernel none;
+        kernel for matmul => crate::kernels::Q8MatMul;
     }
     group cat: default { kernel => crate::kernels::Q8Cat; }
     group default_ops: default {
         kernel for elu | leaky_relu | hardswish => crate::kernels::Q8Lut;
         kernel for instance_norm1d | instance_norm2d | instance_norm3d | instance_norm | group_norm => crate::kernels::Q8GroupNorm;
         kernel for dropout => crate::kernels::Reshape;
-        kernel none;
+        kernel for prelu => crate::kernels::Q8PRelu;
     }
     group fixed_qparams: default {
         kernel for sigmoid | hardsigmoid | tanh => crate::kernels::Q8Lut;
@@ -59,7 +59,6 @@ crate::backend_config! {
         kernel for flatten | reshape | view | squeeze | unsqueeze | identity | contiguous | detach | resize => crate::kernels::Reshape;
         kernel for interpolate => crate::kernels::Q8Interpolate;
         kernel for transpose | permute | narrow | repeat | repeat_interleave | pixel_shuffle | pixel_unshuffle => crate::kernels::Rearrange;
-        kernel none;
     }
     group bn: default { kernel => crate::kernels::Q8BatchNorm; }
     group rnn: dynamic {

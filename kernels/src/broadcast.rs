@@ -131,7 +131,7 @@ impl Broadcast {
     }
 
     /// Elements of each operand.
-    fn operands(&self) -> [usize; 2] {
+    pub(crate) fn operands(&self) -> [usize; 2] {
         [0, 1].map(|operand| {
             let axes = self.axes().iter().filter(|axis| axis.moves[operand]);
             axes.map(|axis| axis.size).product()
@@ -143,6 +143,22 @@ impl Broadcast {
         let [first, second] = self.operands();
         exact("the first input", a, first)?;
         exact("the second input", b, second)
+    }
+
+    /// The element of each operand that makes an element of the output.
+    pub(crate) fn elements_at(&self, mut index: usize) -> [usize; 2] {
+        let (mut offsets, mut strides) = ([0; 2], [1; 2]);
+        for axis in self.axes().iter().rev() {
+            let size = axis.size.max(1);
+            for operand in 0..2 {
+                if axis.moves[operand] {
+                    offsets[operand] += index % size * strides[operand];
+                    strides[operand] *= size;
+                }
+            }
+            index /= size;
+        }
+        offsets
     }
 
     /// Calls `f` with slices of one length for all of `output`, whose first element is the one at `start`
@@ -189,26 +205,10 @@ impl Broadcast {
             ),
             [.., rows, row] => (rows, row),
         };
-        let mut index = at;
-        let mut offsets = [0; 2];
-        let mut strides = [1; 2];
-        let (mut y, mut x) = (0, 0);
-        for (from_last, axis) in self.axes().iter().rev().enumerate() {
-            let size = axis.size.max(1);
-            let position = index % size;
-            index /= size;
-            match from_last {
-                0 => x = position,
-                1 => y = position,
-                _ => {}
-            }
-            for operand in 0..2 {
-                if axis.moves[operand] {
-                    offsets[operand] += position * strides[operand];
-                    strides[operand] *= size;
-                }
-            }
-        }
+        // the position along the two innermost axes
+        let x = at % row.size.max(1);
+        let y = at / row.size.max(1) % rows.size.max(1);
+        let offsets = self.elements_at(at);
         let size = row.size.max(1);
         let whole = (BLOCK / size)
             .min(rest / size)

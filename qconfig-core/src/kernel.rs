@@ -375,6 +375,16 @@ pub enum NodeOp {
     Add,
     /// `a * b`; the shapes broadcast as those of [`NodeOp::Add`].
     Mul,
+    /// `a[.., m, k] b[.., k, n]`, or `a[.., m, k] b[.., n, k]^T`; the axes in front broadcast as those of
+    /// [`NodeOp::Add`]. An operand of one axis is a row on the left and a column on the right, and the output
+    /// lacks that axis; of two such operands it is `[1]`.
+    MatMul {
+        /// Whether the right matrices lie transposed.
+        transposed: bool,
+    },
+    /// `x` where positive, else `x * slope`. The one parameter has a slope, or one for each channel (of the
+    /// last axis).
+    PRelu,
     /// Several tensors behind each other.
     Cat {
         /// The axis, in storage order.
@@ -579,13 +589,14 @@ impl<'a> NodeSpec<'a> {
         }
     }
 
-    /// Multiply-adds of the node, for a rate in operations; 0 for operators that are not made of products
-    /// with a weight, or whose numbers overflow.
+    /// Multiply-adds of the node, for a rate in operations; 0 for operators that are not made of products, or
+    /// whose numbers overflow.
     pub fn multiply_adds(&self) -> u64 {
         let products = match self.op {
             NodeOp::Linear | NodeOp::Conv { .. } | NodeOp::Conv3d { .. } => self.products(),
             NodeOp::ConvTranspose { groups, .. } => self.transposed_products(groups),
             NodeOp::Recurrent { .. } => self.recurrent_products(),
+            NodeOp::MatMul { .. } => self.matrix_products(),
             _ => None,
         };
         products.unwrap_or(0)
@@ -596,6 +607,12 @@ impl<'a> NodeSpec<'a> {
         let (_, each) = self.weight?.shape.split_first()?;
         let each = each.iter().try_fold(1usize, |n, d| n.checked_mul(*d))?;
         u64::try_from(self.output.elements()?.checked_mul(each)?).ok()
+    }
+
+    /// Each output value sums a row of the left operand.
+    fn matrix_products(&self) -> Option<u64> {
+        let k = self.inputs.first()?.shape.last()?;
+        u64::try_from(self.output.elements()?.checked_mul(*k)?).ok()
     }
 
     /// Each row of the sequence meets all weights.
@@ -891,6 +908,8 @@ mod tests {
         let y = [2, 12, 12, 6];
         let found = counted(transposed, &x, &y, &[6, 2, 2, 4]);
         assert_eq!(found, (2 * 36 * 8) * (3 * 2 * 2));
+        let product = NodeOp::MatMul { transposed: false };
+        assert_eq!(counted(product, &[2, 3, 5], &[2, 3, 7], &[]), 2 * 3 * 5 * 7);
         let found = counted(NodeOp::Add, &x, &x, &[8]);
         assert_eq!(found, 0, "no weight is multiplied");
         let huge = usize::MAX / 2;

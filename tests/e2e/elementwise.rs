@@ -91,6 +91,34 @@ fn softmax_along_every_axis() {
     }
 }
 
+#[test]
+fn prelu_with_one_slope_and_with_one_a_channel() {
+    for shape in [
+        &[5][..],
+        &[3, 9],
+        &[2, 5, 6],
+        &[2, 5, 4, 3],
+        &[2, 4, 3, 3, 2],
+    ] {
+        let channels = shape.get(1).copied().unwrap_or(1);
+        for count in [1, channels] {
+            let mut graph = GraphBuilder::new();
+            let x = graph.input("x", shape).unwrap();
+            let y = graph.prelu("y", x, noise(&[count], 5).data()).unwrap();
+            let graph = graph.finish(&[y]).unwrap();
+            for mapping in mappings() {
+                assert!(kernels(&graph, &mapping, shape).contains(&"q8_prelu"));
+                check_with(&graph, &mapping, shape, 1.0, 7);
+            }
+        }
+    }
+    let mut graph = GraphBuilder::new();
+    let x = graph.input("x", &[2, 3, 4]).unwrap();
+    for slopes in [&[][..], &[0.1, 0.2], &[0.1, f32::NAN, 0.3]] {
+        assert!(graph.prelu("y", x, slopes).is_err(), "{slopes:?}");
+    }
+}
+
 /// torch gives the input of a sigmoid that nothing else observes the sigmoid's own parameters, 1/256 and
 /// 0, so that negative values become 0.
 #[test]

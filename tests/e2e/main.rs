@@ -21,6 +21,7 @@ mod embedding;
 mod every_pair;
 mod flow;
 mod interpolate;
+mod matmul;
 mod movement;
 mod recurrent;
 mod sharing;

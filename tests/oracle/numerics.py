@@ -718,6 +718,57 @@ def mul(dtype, cases):
     return fam
 
 
+def matmul(dtype, cases):
+    """torch multiplies what the operands stand for, in floats; the sum of integers is what that is rounded from."""
+    fam = Family(f"matmul_{dtype}", op="matmul", dtype=dtype)
+    rng = fam.rng
+    for i in range(cases):
+        m, k, n = int(rng.randint(1, 9)), int(rng.randint(1, 50)), int(rng.randint(1, 12))
+        a_batch, b_batch = pick(rng, ((), ()), ((), ()), ((3,), (3,)), ((2, 3), (2, 3)), ((2, 1), (1, 3)), ((3,), ()))
+        sa, sb = scale(rng, 1e-3, 0.2), scale(rng, 1e-3, 0.2)
+        za, zb, zo = (zero_point(rng, dtype) for _ in range(3))
+        a_shape, b_shape = (*a_batch, m, k), (*b_batch, k, n)
+        if not a_batch and not b_batch and i % 6 == 0:
+            a_shape = (k,)
+        if not a_batch and not b_batch and i % 6 == 1:
+            b_shape = (k,)
+        a, b = integers(rng, dtype, a_shape), integers(rng, dtype, b_shape)
+        acc = np.matmul(a.astype(np.int64) - za, b.astype(np.int64) - zb)
+        so = out_scale(rng, sa, np.array([sb]), acc, False)
+        y = OPS.matmul(quantized(a, sa, za, dtype), quantized(b, sb, zb, dtype), so, zo).int_repr().numpy()
+        multiplier = (f32(sa) * f32(sb)) * (f32(1) / f32(so))
+        low, high = RANGE[dtype]
+        real = rne(acc.astype(np.int32).astype(f32) * multiplier).astype(np.int64)
+        fam.check(y, np.clip(real + zo, low, high).astype(NUMPY[dtype]))
+        fam.add(dict(a=a, b=b, y=y), a_scale=sa, a_zero_point=za, b_scale=sb, b_zero_point=zb,
+                y_scale=so, y_zero_point=zo)
+    return fam
+
+
+def prelu(dtype, cases):
+    """Slopes of zero point 0, as torch is wrong with others. Its vector bodies may be a step off."""
+    fam = Family(f"prelu_{dtype}", op="prelu", dtype=dtype)
+    rng = fam.rng
+    off = total = 0
+    for i in range(cases):
+        shape = [int(rng.randint(1, m)) for m in (3, 20, 8, 8)]
+        s, z = scale(rng, 1e-3, 0.2), zero_point(rng, dtype)
+        so, zo = float(f32(s * np.exp(rng.uniform(-1, 1)))), zero_point(rng, dtype)
+        ws = 2.0 ** -int(rng.randint(6, 9))
+        w = integers(rng, dtype, (1 if i % 5 == 0 else shape[1],))
+        x = integers(rng, dtype, shape)
+        y = OPS.prelu(quantized(x, s, z, dtype), quantized(w, ws, 0, dtype), so, zo).int_repr().numpy()
+        slopes = dequantize(w, ws, 0)
+        real = dequantize(x, s, z)
+        want = quantize(np.where(real > 0, real, real * slopes.reshape(-1, 1, 1)), so, zo, dtype)
+        steps = np.abs(y.astype(int) - want.astype(int))
+        assert steps.max() <= 1, steps.max()
+        off, total = off + int(steps.sum()), total + steps.size
+        fam.add(dict(x=x, w=slopes.astype(f32), y=y), x_scale=s, x_zero_point=z, y_scale=so, y_zero_point=zo)
+    print(f"  {off} of {total} one step from the formula")
+    return fam
+
+
 def cat(dtype, cases):
     """Every third case has one set of parameters for all; else each tensor its own, where torch's vector bodies
     may be a step off."""
@@ -1159,6 +1210,9 @@ FAMILIES = {
     "clamp_qint8": lambda: clamp("qint8", 200),
     "mul_quint8": lambda: mul("quint8", 240),
     "mul_qint8": lambda: mul("qint8", 240),
+    "matmul_quint8": lambda: matmul("quint8", 160),
+    "matmul_qint8": lambda: matmul("qint8", 80),
+    "prelu_quint8": lambda: prelu("quint8", 150),
     "cat_quint8": lambda: cat("quint8", 210),
     "cat_qint8": lambda: cat("qint8", 210),
     "softmax_quint8": lambda: softmax(220),

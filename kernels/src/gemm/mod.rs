@@ -37,10 +37,8 @@ use crate::blob;
 
 pub(crate) use finish::{Finish, clamp};
 pub(crate) use geometry::{Geometry, Image, Taps};
-pub(crate) use packed::{Family, Packed, Params};
-#[cfg(target_arch = "x86_64")]
-pub(crate) use panels::STEP;
-pub(crate) use panels::{PANEL, Panels};
+pub(crate) use packed::{Family, Packed, Params, Strip};
+pub(crate) use panels::{DEPTH, PANEL, Panels, STEP};
 pub(crate) use rows::Rows;
 pub(crate) use weight::Weight;
 
@@ -172,7 +170,7 @@ impl Scratch {
     /// Bytes that a widened slice may take.
     const SLICE_BUDGET: usize = 256 * 1024;
     /// Bytes of a widened slice of one group of four reduction steps.
-    const SLICE_STEP: usize = 16 * panels::DEPTH * 2;
+    const SLICE_STEP: usize = 16 * DEPTH * 2;
     /// Rows from which widening a slice pays.
     const SLICE_ROWS: usize = 12;
 
@@ -180,7 +178,7 @@ impl Scratch {
         let row = blob::align(k);
         let pitch = odd_lines(2 * row);
         let fit = (Self::BUDGET / pitch).clamp(TILE, BLOCK) / TILE * TILE;
-        let slice = k.div_ceil(panels::DEPTH).saturating_mul(Self::SLICE_STEP);
+        let slice = k.div_ceil(DEPTH).saturating_mul(Self::SLICE_STEP);
         let pays = rows >= Self::SLICE_ROWS && slice <= Self::SLICE_BUDGET;
         Scratch {
             row,
@@ -301,6 +299,48 @@ pub(crate) fn run<R: Rows>(
     isa: Isa,
 ) -> Result<(), BlobError> {
     let part = packed.cut().part(units, output.len())?;
+    compute(packed, rows, finish, part, output, scratch, isa)
+}
+
+/// Computes some rows of a matrix times packed columns that are fewer than an output row has: `output`
+/// begins with the first of them and goes on as the whole output does.
+pub(crate) fn run_columns(
+    packed: &Packed<'_>,
+    matrix: &Image<'_>,
+    rows: Range<usize>,
+    output: &mut [u8],
+    scratch: &mut [u8],
+    isa: Isa,
+) -> Result<(), BlobError> {
+    let geometry = &packed.geometry;
+    blob::at_least("rows", geometry.rows, rows.end)?;
+    let Some(before) = rows.len().checked_sub(1) else {
+        return Ok(());
+    };
+    let end = (before * geometry.out_channels + packed.panels.columns) * packed.finish.element();
+    blob::at_least("output", output.len(), end)?;
+    let part = Part {
+        rows,
+        panels: 0..usize::MAX,
+    };
+    compute(packed, matrix, packed.finish, part, output, scratch, isa)
+}
+
+/// Scratch memory of a product with so many rows.
+pub(crate) fn scratch(k: usize, rows: usize) -> usize {
+    Scratch::new(k, rows).bytes()
+}
+
+/// Computes a part, whose bytes `output` has.
+fn compute<R: Rows>(
+    packed: &Packed<'_>,
+    rows: &R,
+    finish: Finish,
+    part: Part,
+    output: &mut [u8],
+    scratch: &mut [u8],
+    isa: Isa,
+) -> Result<(), BlobError> {
     let plan = Scratch::new(packed.geometry.k, packed.geometry.rows);
     let tiles = packed.winograd();
     let needed = plan.bytes().max(tiles.map_or(0, |plan| plan.bytes()));

@@ -139,6 +139,71 @@ pub(crate) struct Packed<'a> {
     zero_points: &'a [u8],
 }
 
+/// Some columns of a matrix that comes with a call, packed as weights are: sections of [`Strip::bytes`].
+#[derive(Debug)]
+pub(crate) struct Strip<'a> {
+    /// Packed by the [`Panels`] of the strip.
+    pub(crate) weights: &'a mut [u8],
+    /// First terms, `i32`, of each column of the padded panels.
+    pub(crate) init: &'a mut [u8],
+    /// Scales, `f32`, likewise.
+    pub(crate) scale: &'a mut [u8],
+    /// Zero points, `i32`, likewise; empty where all are 0.
+    pub(crate) zero_points: &'a mut [u8],
+}
+
+impl<'a> Strip<'a> {
+    /// Bytes of the sections; `None` where that overflows.
+    pub(crate) fn bytes(panels: &Panels) -> Option<usize> {
+        panels
+            .bytes()?
+            .checked_add(panels.padded().checked_mul(12)?)
+    }
+
+    /// Cuts sections out of at least [`Strip::bytes`].
+    pub(crate) fn new(
+        panels: &Panels,
+        asymmetric: bool,
+        memory: &'a mut [u8],
+    ) -> Result<Strip<'a>, BlobError> {
+        let needed = Self::bytes(panels).unwrap_or(usize::MAX);
+        blob::at_least("scratch", memory.len(), needed)?;
+        let columns = panels.padded() * 4;
+        let (weights, rest) = memory.split_at_mut(needed - 3 * columns);
+        let (init, rest) = rest.split_at_mut(columns);
+        let (scale, rest) = rest.split_at_mut(columns);
+        let zero_points = if asymmetric {
+            &mut rest[..columns]
+        } else {
+            &mut []
+        };
+        Ok(Strip {
+            weights,
+            init,
+            scale,
+            zero_points,
+        })
+    }
+
+    /// The product of rows of `geometry` with these columns.
+    pub(crate) fn packed(&self, geometry: Geometry, panels: Panels, finish: Finish) -> Packed<'_> {
+        Packed {
+            geometry,
+            panels,
+            input_zero_point: 0,
+            reduce_range: false,
+            finish,
+            is_winograd: false,
+            group: self.weights.len(),
+            weights: self.weights,
+            init: self.init,
+            scale: self.scale,
+            bias: &[],
+            zero_points: self.zero_points,
+        }
+    }
+}
+
 /// What each column of one group has, all columns of the padded panels.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Columns<'a> {

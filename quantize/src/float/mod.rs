@@ -6,6 +6,7 @@ mod conv;
 mod embedding;
 mod interpolate;
 mod linear;
+mod matmul;
 mod movement;
 mod norm;
 mod pool;
@@ -245,6 +246,8 @@ fn compute(node: &Node, inputs: &[&Tensor], weight: Option<&Tensor>, shape: &[us
         Op::Unary(function) => map(x, |x| qconfig_kernels::unary(*function, x)),
         Op::Add => binary::zipped(x, inputs[1], shape, |a, b| a + b),
         Op::Mul => binary::zipped(x, inputs[1], shape, |a, b| a * b),
+        Op::MatMul => matmul::multiplied(x, inputs[1], shape),
+        Op::PRelu(slopes) => norm::sloped(slopes, x),
         Op::MaxPool(op) => pool::pooled(op, x, shape, |cells| {
             cells.iter().flatten().copied().fold(f32::MIN, f32::max)
         }),

@@ -17,6 +17,19 @@ pub(super) fn normalize(bn: &BatchNorm, x: &Tensor) -> Tensor {
     out
 }
 
+/// `x` where positive, else `x * slope`: one slope, or one for each channel.
+pub(super) fn sloped(slopes: &[f32], x: &Tensor) -> Tensor {
+    let area: usize = x.shape().get(2..).unwrap_or_default().iter().product();
+    let mut out = x.clone();
+    for (plane, values) in out.data_mut().chunks_mut(area).enumerate() {
+        let slope = slopes[plane % slopes.len()];
+        for x in values.iter_mut().filter(|x| **x <= 0.0) {
+            *x *= slope;
+        }
+    }
+    out
+}
+
 /// Brings the values to mean 0 and variance 1; sums in `f64`.
 fn normal(values: &mut [f32], eps: f32) {
     let count = values.len() as f64;

@@ -258,6 +258,28 @@ impl GraphBuilder {
         self.node(name, torch::mul::SPELLING, Op::Mul, &[a, b])
     }
 
+    /// `torch.matmul`.
+    ///
+    /// # Errors
+    /// [`GraphError`].
+    pub fn matmul(&mut self, name: &str, a: ValueId, b: ValueId) -> Result<ValueId, GraphError> {
+        self.node(name, torch::matmul::SPELLING, Op::MatMul, &[a, b])
+    }
+
+    /// `torch.nn.PReLU` with one slope, or one for each channel.
+    ///
+    /// # Errors
+    /// [`GraphError`].
+    pub fn prelu(
+        &mut self,
+        name: &str,
+        input: ValueId,
+        slopes: &[f32],
+    ) -> Result<ValueId, GraphError> {
+        let op = Op::PRelu(slopes.to_vec());
+        self.node(name, nn::PReLU::SPELLING, op, &[input])
+    }
+
     /// `torch.nn.Softmax`.
     ///
     /// # Errors

@@ -153,6 +153,7 @@ impl Graph {
             }
             Op::BatchNorm(bn) => 4 * bn.weight.len(),
             Op::Embedding(table) => table.weight.data().len(),
+            Op::PRelu(slopes) => slopes.len(),
             Op::GroupNorm { norm, .. } | Op::LayerNorm { norm, .. } => 2 * norm.weight.len(),
             Op::Recurrent(recurrent) => {
                 let weights = |gates: &Gates| {

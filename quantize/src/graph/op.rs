@@ -272,6 +272,11 @@ pub enum Op {
     Add,
     /// `a * b`, of shapes that broadcast.
     Mul,
+    /// The product of matrices in the last two dimensions; those before broadcast. An operand of one
+    /// dimension is a row on the left and a column on the right, and the output lacks that dimension.
+    MatMul,
+    /// `x` where positive, else `x * slope`: one slope, or one for each channel.
+    PRelu(Vec<f32>),
     /// Several tensors behind each other.
     Cat {
         /// The axis.

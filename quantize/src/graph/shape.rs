@@ -4,6 +4,7 @@ mod binary;
 mod cat;
 mod conv_transpose;
 mod embedding;
+mod matmul;
 mod mean;
 mod norm;
 mod recurrent;
@@ -35,7 +36,7 @@ pub(super) fn output_shapes(
 /// The output shape of an operator with one output, or what does not fit.
 fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, GraphProblem> {
     let expected = match op {
-        Op::Add | Op::Mul => 2,
+        Op::Add | Op::Mul | Op::MatMul => 2,
         // any number
         Op::Cat { .. } | Op::Stack { .. } => inputs.len().max(1),
         _ => 1,
@@ -135,6 +136,8 @@ fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, GraphProblem
                 inputs[1]
             ))
         }),
+        Op::MatMul => matmul::product(&shape, inputs[1]),
+        Op::PRelu(slopes) => unary::sloped(slopes, shape),
         Op::MaxPool(pool) | Op::AvgPool { pool, .. } => {
             if shape.len() != pool.kernel.len() + 2 || shape.len() > 5 {
                 return Err(misfit(

@@ -11,7 +11,7 @@ mod weight;
 use std::collections::BTreeMap;
 
 use qconfig_core::DType;
-use qconfig_core::kernel::QParams;
+use qconfig_core::kernel::{NodeOp, QParams};
 use qconfig_runtime::{BuildError, Plan, PlanBuilder, StepInfo, TensorId};
 
 use self::form::{Layout, Stored, is_flat};
@@ -193,6 +193,11 @@ impl Lowering<'_> {
         };
         let shape = self.shape(node.output, out_layout);
         let output = self.tensor(&node.name, dtype, qparams, &shape)?;
+        let mut node_op = op::node_op(&node.op, &in_shape);
+        if let NodeOp::MatMul { transposed } = &mut node_op {
+            let right = node.inputs.get(1);
+            *transposed = right.is_some_and(|id| self.transposed(*id).is_some());
+        }
         self.builder.step(StepInfo {
             pattern: &pattern,
             dtype_config: dtypes.name,
@@ -201,13 +206,7 @@ impl Lowering<'_> {
             bias: op::bias(&node.op),
             parameters: &op::parameters(&node.op),
             reduce_range: quantized.qconfig.activation.reduce_range,
-            ..StepInfo::new(
-                &node.name,
-                kernel,
-                op::node_op(&node.op, &in_shape),
-                &inputs,
-                output,
-            )
+            ..StepInfo::new(&node.name, kernel, node_op, &inputs, output)
         })?;
         self.keep(
             node.output,
@@ -248,6 +247,10 @@ impl Lowering<'_> {
                 None if matches!(node.op, Op::Add | Op::Mul) => {
                     let rank = self.model.graph.values[node.output.0].shape.len();
                     inputs.push(self.aligned(*id, dtype, qparams, rank)?);
+                }
+                None if node.op == Op::MatMul => {
+                    let source = self.transposed(*id).unwrap_or(*id);
+                    inputs.push(self.form(source, dtype, qparams, layout)?);
                 }
                 None if let Op::Stack { axis } = node.op => {
                     inputs.push(self.with_axis(*id, dtype, qparams, axis)?);

@@ -6,8 +6,8 @@ use qconfig_runtime::StepInfo;
 
 use super::form::{Layout, Stored, channels_last_order, is_flat};
 use super::{LowerError, Lowering};
-use crate::graph::{Movement, Node};
-use crate::prepare::Quantized;
+use crate::graph::{Movement, Node, Op, ValueId};
+use crate::prepare::{Decision, Quantized};
 use crate::tensor::row_major;
 
 impl Lowering<'_> {
@@ -18,6 +18,10 @@ impl Lowering<'_> {
         quantized: &Quantized,
         kernel: &'static Kernel,
     ) -> Result<(), LowerError> {
+        if self.transposed(node.output).is_some() {
+            // the products read what it reads
+            return Ok(());
+        }
         let dtypes = quantized.dtypes();
         let input = node.inputs[0];
         let (dtype, qparams) = self.typed(input, dtypes.input, quantized)?;
@@ -82,6 +86,39 @@ impl Lowering<'_> {
             },
         );
         Ok(())
+    }
+}
+
+impl Lowering<'_> {
+    /// The value that this one is the transpose of, last dimension for the one before, where nothing but
+    /// products of matrices read it, on their right: these take either order.
+    pub(super) fn transposed(&self, value: ValueId) -> Option<ValueId> {
+        let graph = &self.model.graph;
+        let all = graph.nodes.iter().zip(&self.model.decisions);
+        let (node, decision) = { all }.find(|(node, _)| node.output == value)?;
+        let (Op::Movement(Movement::Permute(order)), Decision::Quantized(quantized)) =
+            (&node.op, decision)
+        else {
+            return None;
+        };
+        let rank = order.len();
+        let mut swapped: Vec<usize> = (0..rank).collect();
+        swapped.swap(rank.checked_sub(2)?, rank - 1);
+        let source = *node.inputs.first()?;
+        let dtypes = quantized.dtypes();
+        let typed = |value, side| self.typed(value, side, quantized).ok();
+        let is_same = typed(source, dtypes.input) == typed(value, dtypes.output);
+        let mut readers = graph.readers(value).peekable();
+        let is_read = readers.peek().is_some();
+        let on_the_right = readers.all(|(at, reader)| {
+            let is_right = matches!(reader.inputs[..], [left, _] if left != value);
+            let decision = self.model.decisions.get(at);
+            let is_static =
+                matches!(decision, Some(Decision::Quantized(quantized)) if quantized.is_static());
+            matches!(reader.op, Op::MatMul) && is_right && is_static
+        });
+        let is_hidden = is_same && is_read && on_the_right && !graph.outputs.contains(&value);
+        (*order == swapped && is_hidden).then_some(source)
     }
 }
 

@@ -31,6 +31,7 @@ pub(super) fn parameters(op: &Op) -> Vec<WeightSpec<'_>> {
                 WeightSpec::float(&norm.bias),
             ]
         }
+        Op::PRelu(slopes) => vec![WeightSpec::float(slopes)],
         _ => Vec::new(),
     }
 }
@@ -43,6 +44,7 @@ pub(super) fn layout(op: &Op, shape: &[usize]) -> Layout {
         | Op::Recurrent(_)
         | Op::Embedding(_)
         | Op::LayerNorm { .. }
+        | Op::MatMul
         | Op::Stack { .. } => Layout::Logical,
         Op::Mean { axes, keepdim } if !keepdim => {
             // what is left of channels last has the logical order only without spatial dimensions
@@ -125,6 +127,8 @@ pub(super) fn node_op(op: &Op, shape: &[usize]) -> NodeOp {
         Op::Linear(_) => NodeOp::Linear,
         Op::Add => NodeOp::Add,
         Op::Mul => NodeOp::Mul,
+        Op::MatMul => NodeOp::MatMul { transposed: false },
+        Op::PRelu(_) => NodeOp::PRelu,
         Op::Cat { axis } => NodeOp::Cat {
             axis: stored_axis(layout(op, shape), shape.len(), *axis),
         },

@@ -73,10 +73,10 @@ pub(super) unsafe fn run<R: Rows>(
                     widen(a, wide);
                 }
             }
-            if rows >= Scratch::SLICE_ROWS && plan.slice > 0 && !asymmetric {
-                let parts = (&*block, &mut *slice);
+            if rows >= Scratch::SLICE_ROWS && plan.slice > 0 {
+                let parts = (&*block, &sums[..rows], &mut *slice);
                 // SAFETY: the rows were just widened, and the scratch memory is as planned.
-                unsafe { wide::group(job, group, (start, rows), parts, plan, output) };
+                unsafe { wide::group(job, group, start, parts, plan, output) };
                 continue;
             }
             for panel in job.panels().map(|index| packed.panels.panel(index)) {

@@ -22,19 +22,20 @@ const STEP_BYTES: usize = Scratch::SLICE_STEP;
 /// A block of widened rows times all of a job's panels in one group.
 ///
 /// # Safety
-/// The CPU must have AVX2, FMA and F16C. `rows` rows of `depth` groups of four must have been widened to
-/// `block`, `plan.pitch` bytes apart; `slice` must have `STEP_BYTES * depth` bytes; `output` those of the
-/// job's part, in which `start` is a row that many more follow.
+/// The CPU must have AVX2, FMA and F16C. A row of `depth` groups of four for each of `sums`, which counts
+/// where weights have zero points, must have been widened to `block`, `plan.pitch` bytes apart; `slice` must
+/// have `STEP_BYTES * depth` bytes; `output` those of the job's part, in which `start` is a row that many
+/// more follow.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) unsafe fn group<R>(
     job: &Job<'_, R>,
     group: usize,
-    (start, rows): (usize, usize),
-    (block, slice): (&[u8], &mut [u8]),
+    start: usize,
+    (block, sums, slice): (&[u8], &[i32], &mut [u8]),
     plan: &Scratch,
     output: &mut [u8],
 ) {
-    let packed = job.packed;
+    let (packed, rows) = (job.packed, sums.len());
     let (columns, weights) = (packed.columns(group), packed.group(group));
     let depth = packed.panels.depth();
     let element = job.finish.element();
@@ -60,12 +61,19 @@ pub(super) unsafe fn group<R>(
                 // SAFETY: as above.
                 Finish::Dequantize { .. } => unsafe { load(columns.bias, at) },
             };
+            let zero_points = if columns.zero_points.is_empty() {
+                None
+            } else {
+                // SAFETY: as above.
+                Some(unsafe { load(columns.zero_points, at) })
+            };
             let call = Slice {
                 slice,
                 depth,
                 init,
                 scale,
                 bias,
+                zero_points,
                 finish: job.finish,
                 count: (panel.columns - column).min(SLICE),
                 pitch,
@@ -78,7 +86,7 @@ pub(super) unsafe fn group<R>(
                 let a = &block[from * plan.pitch..];
                 let out = job.output(start + from, group, panel.column + column) * element;
                 // SAFETY: rows `from..to` were widened, and their outputs lie in `output`.
-                unsafe { call.rows(a, plan.pitch, &mut output[out..], to - from) };
+                unsafe { call.rows(a, plan.pitch, &sums[from..to], &mut output[out..]) };
                 from = to;
             }
         }
@@ -239,6 +247,7 @@ struct Slice<'a> {
     init: [__m256i; 2],
     scale: [__m256i; 2],
     bias: [__m256i; 2],
+    zero_points: Option<[__m256i; 2]>,
     finish: Finish,
     /// Columns that exist.
     count: usize,
@@ -247,21 +256,21 @@ struct Slice<'a> {
 
 impl Slice<'_> {
     /// # Safety
-    /// `a` must have `rows` widened rows, at most [`TALLEST`], `a_pitch` bytes apart; `out` the slice's
-    /// columns in each row.
+    /// `a` must have a widened row for each of `sums`, at most [`TALLEST`], `a_pitch` bytes apart; `out` the
+    /// slice's columns in each row.
     #[target_feature(enable = "avx2,fma,f16c")]
-    unsafe fn rows(&self, a: &[u8], a_pitch: usize, out: &mut [u8], rows: usize) {
+    unsafe fn rows(&self, a: &[u8], a_pitch: usize, sums: &[i32], out: &mut [u8]) {
         // SAFETY: the caller's promise.
         unsafe {
-            match (rows, self.count > LANES) {
-                (1, _) => self.tile::<1, 2>(a, a_pitch, out),
-                (2, _) => self.tile::<2, 2>(a, a_pitch, out),
-                (3, _) => self.tile::<3, 2>(a, a_pitch, out),
-                (4, _) => self.tile::<4, 2>(a, a_pitch, out),
-                (5, true) => self.tile::<5, 2>(a, a_pitch, out),
-                (5, false) => self.tile::<5, 1>(a, a_pitch, out),
-                (_, true) => self.tile::<6, 2>(a, a_pitch, out),
-                (_, false) => self.tile::<6, 1>(a, a_pitch, out),
+            match (sums.len(), self.count > LANES) {
+                (1, _) => self.tile::<1, 2>(a, a_pitch, sums, out),
+                (2, _) => self.tile::<2, 2>(a, a_pitch, sums, out),
+                (3, _) => self.tile::<3, 2>(a, a_pitch, sums, out),
+                (4, _) => self.tile::<4, 2>(a, a_pitch, sums, out),
+                (5, true) => self.tile::<5, 2>(a, a_pitch, sums, out),
+                (5, false) => self.tile::<5, 1>(a, a_pitch, sums, out),
+                (_, true) => self.tile::<6, 2>(a, a_pitch, sums, out),
+                (_, false) => self.tile::<6, 1>(a, a_pitch, sums, out),
             }
         }
     }
@@ -273,12 +282,21 @@ impl Slice<'_> {
         &self,
         a: &[u8],
         a_pitch: usize,
+        row_sums: &[i32],
         out: &mut [u8],
     ) {
         let of = |vectors: &[__m256i; 2]| core::array::from_fn(|v| vectors[v]);
         let (a, b) = (a.as_ptr(), self.slice.as_ptr());
         // SAFETY: the caller's promise.
-        let acc = unsafe { sums::<MR, NV>(a, a_pitch, b, self.depth, of(&self.init)) };
+        let mut acc = unsafe { sums::<MR, NV>(a, a_pitch, b, self.depth, of(&self.init)) };
+        if let Some(zero_points) = &self.zero_points {
+            for (acc, sum) in acc.iter_mut().zip(row_sums) {
+                let sum = _mm256_set1_epi32(*sum);
+                for (acc, zp) in acc.iter_mut().zip(zero_points) {
+                    *acc = _mm256_sub_epi32(*acc, _mm256_mullo_epi32(sum, *zp));
+                }
+            }
+        }
         let (scale, out) = (of(&self.scale), out.as_mut_ptr());
         // SAFETY: as above.
         unsafe {

@@ -4,6 +4,23 @@ use qconfig_core::kernel::Unary;
 
 use crate::graph::GraphProblem;
 
+/// The shape, if there is one slope, or one for each channel (the second dimension).
+pub(super) fn sloped(slopes: &[f32], shape: Vec<usize>) -> Result<Vec<usize>, GraphProblem> {
+    let channels = shape.get(1).copied().unwrap_or(1);
+    if slopes.len() != 1 && slopes.len() != channels {
+        return Err(GraphProblem::Parameter(format!(
+            "there are {} slopes, the input has {channels} channels",
+            slopes.len()
+        )));
+    }
+    match slopes.iter().find(|slope| !slope.is_finite()) {
+        Some(slope) => Err(GraphProblem::Parameter(format!(
+            "a slope is {slope}, it must be finite"
+        ))),
+        None => Ok(shape),
+    }
+}
+
 /// Whether the parameters make a function.
 pub(super) fn checked(function: Unary) -> Result<(), GraphProblem> {
     let (name, parameter) = match function {
