@@ -1,8 +1,9 @@
-//! The kernels that join quantized patterns to floats and to each other; they belong to no backend.
+//! The kernels that join quantized patterns to floats, to constants and to each other; they belong to no
+//! backend.
 
 use qconfig_core::{Kernel, KernelFamily};
 
-use crate::{Dequantize, Quantize, Requantize, Reshape, ToChannelsFirst, ToChannelsLast};
+use crate::{Constant, Dequantize, Quantize, Requantize, Reshape, ToChannelsFirst, ToChannelsLast};
 
 /// Every one of them.
 pub const GLUE: &[&Kernel] = &[
@@ -10,6 +11,7 @@ pub const GLUE: &[&Kernel] = &[
     Dequantize::KERNEL,
     Requantize::KERNEL,
     Reshape::KERNEL,
+    Constant::KERNEL,
     ToChannelsFirst::KERNEL,
     ToChannelsLast::KERNEL,
 ];

@@ -165,6 +165,122 @@ pub enum Unary {
         /// The factor.
         other: f64,
     },
+    /// `x` to a power.
+    PowScalar {
+        /// The power.
+        exponent: f64,
+    },
+    /// `x * sigmoid(x)`.
+    Silu,
+    /// `x * tanh(log(1 + exp(x)))`.
+    Mish,
+    /// `log(1 + exp(beta x)) / beta`.
+    Softplus {
+        /// How sharply it bends.
+        beta: f32,
+    },
+    /// `x / (1 + |x|)`.
+    Softsign,
+    /// `exp(x)`.
+    Exp,
+    /// The natural logarithm.
+    Log,
+    /// The square root.
+    Sqrt,
+    /// `1 / sqrt(x)`.
+    Rsqrt,
+    /// `1 / x`.
+    Reciprocal,
+    /// `-x`.
+    Neg,
+    /// `|x|`.
+    Abs,
+    /// -1, 0 or 1.
+    Sign,
+    /// The error function.
+    Erf,
+    /// The largest integer not above.
+    Floor,
+    /// The smallest integer not below.
+    Ceil,
+    /// The nearest integer, ties to even.
+    Round,
+    /// Sine of radians.
+    Sin,
+    /// Cosine of radians.
+    Cos,
+    /// Tangent of radians.
+    Tan,
+    /// Inverse sine.
+    Asin,
+    /// Inverse cosine.
+    Acos,
+    /// Inverse tangent.
+    Atan,
+    /// Hyperbolic sine.
+    Sinh,
+    /// Hyperbolic cosine.
+    Cosh,
+    /// Inverse hyperbolic sine.
+    Asinh,
+    /// Inverse hyperbolic cosine.
+    Acosh,
+    /// Inverse hyperbolic tangent.
+    Atanh,
+}
+
+/// A function of two values, beside sum and product.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Binary {
+    /// `a - b`.
+    Sub,
+    /// `a / b`.
+    Div,
+    /// `a` to the power `b`.
+    Pow,
+    /// The smaller one; NaN where either is.
+    Minimum,
+    /// The greater one; NaN where either is.
+    Maximum,
+    /// 1 where `a < b`, else 0.
+    Less,
+    /// 1 where `a <= b`, else 0.
+    LessEqual,
+    /// 1 where `a > b`, else 0.
+    Greater,
+    /// 1 where `a >= b`, else 0.
+    GreaterEqual,
+    /// 1 where `a == b`, else 0.
+    Equal,
+}
+
+/// How many values become one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Reduction {
+    /// Their sum.
+    Sum,
+    /// Their product.
+    Prod,
+    /// The smallest; NaN where one is.
+    Min,
+    /// The greatest; NaN where one is.
+    Max,
+}
+
+/// What stands around a tensor that is made larger.
+#[derive(Clone, Copy, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum Padding {
+    /// One value.
+    Constant(f32),
+    /// The tensor mirrored at its outermost elements, which are not repeated.
+    Reflect,
+    /// Its outermost elements.
+    Edge,
+    /// The tensor again.
+    Wrap,
 }
 
 /// Window over up to three dimensions, `[depth, height, width]`; dimensions that a tensor lacks are the
@@ -385,6 +501,8 @@ pub enum NodeOp {
     /// `x` where positive, else `x * slope`. The one parameter has a slope, or one for each channel (of the
     /// last axis).
     PRelu,
+    /// A function of two tensors, whose shapes broadcast as those of [`NodeOp::Add`].
+    Binary(Binary),
     /// Several tensors behind each other.
     Cat {
         /// The axis, in storage order.
@@ -454,6 +572,30 @@ pub enum NodeOp {
         /// Bit `i`: axis `i` of the input's storage order is averaged.
         axes: u32,
     },
+    /// Reduction over axes, which the output has with size 1 or lacks, as [`NodeOp::Mean`].
+    Reduce {
+        /// How.
+        reduction: Reduction,
+        /// Bit `i`: axis `i` of the input's storage order is reduced.
+        axes: u32,
+    },
+    /// More elements before and behind; how many behind, the output's shape tells.
+    Pad {
+        /// What stands there.
+        padding: Padding,
+        /// Elements before along each axis in storage order; 0 for axes that the tensor has not.
+        before: [usize; Strides::RANK],
+    },
+    /// Positions of an axis: `out[.., i, ..] = in[.., indices[i], ..]`. One parameter: the indices, as floats,
+    /// which are exact up to 2^24.
+    Select {
+        /// The axis, in storage order.
+        axis: usize,
+    },
+    /// A tensor that the plan holds; no inputs. The weight is its values in storage order, `float32`.
+    Constant,
+    /// Integers to `float32`.
+    ToFloat,
     /// Mean over all spatial positions: `[N, H, W, C]` to `[N, 1, 1, C]`, any number of axes between.
     GlobalAvgPool,
     /// The activation alone, input and output with the same quantization parameters.

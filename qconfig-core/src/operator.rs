@@ -250,6 +250,26 @@ operators! {
     add: Root 0 ["Add"] = torch::add;
     /// Multiplication.
     mul: Root 0 ["Mul"] = torch::mul;
+    /// Subtraction.
+    sub: Alone 0 ["Sub"] = torch::sub;
+    /// Division.
+    div: Alone 0 ["Div"] = torch::div;
+    /// Powers.
+    pow: Alone 0 ["Pow"] = torch::pow;
+    /// The smaller of two values.
+    minimum: Alone 0 ["Min"] = torch::minimum;
+    /// The greater of two values.
+    maximum: Alone 0 ["Max"] = torch::maximum;
+    /// `a < b`.
+    lt: Alone 0 ["Less"] = torch::lt;
+    /// `a <= b`.
+    le: Alone 0 ["LessOrEqual"] = torch::le;
+    /// `a > b`.
+    gt: Alone 0 ["Greater"] = torch::gt;
+    /// `a >= b`.
+    ge: Alone 0 ["GreaterOrEqual"] = torch::ge;
+    /// `a == b`.
+    eq: Alone 0 ["Equal"] = torch::eq;
     /// Matrix product of two activations.
     matmul: Root 0 ["MatMul"] = torch::matmul;
     /// Concatenation.
@@ -280,6 +300,60 @@ operators! {
     gelu: Activation 0 ["Gelu"] = nn::GELU;
     /// Hyperbolic tangent.
     tanh: Activation 0 ["Tanh"] = nn::Tanh;
+    /// `x * sigmoid(x)`.
+    silu: Alone 0 [] = nn::SiLU;
+    /// `x * tanh(softplus(x))`.
+    mish: Alone 0 ["Mish"] = nn::Mish;
+    /// `log(1 + exp(x))`.
+    softplus: Alone 0 ["Softplus"] = nn::Softplus;
+    /// `x / (1 + |x|)`.
+    softsign: Alone 0 ["Softsign"] = nn::Softsign;
+    /// `exp(x)`.
+    exp: Alone 0 ["Exp"] = torch::exp;
+    /// The natural logarithm.
+    log: Alone 0 ["Log"] = torch::log;
+    /// The square root.
+    sqrt: Alone 0 ["Sqrt"] = torch::sqrt;
+    /// `1 / sqrt(x)`.
+    rsqrt: Alone 0 [] = torch::rsqrt;
+    /// `1 / x`.
+    reciprocal: Alone 0 ["Reciprocal"] = torch::reciprocal;
+    /// `-x`.
+    neg: Alone 0 ["Neg"] = torch::neg;
+    /// `|x|`.
+    abs: Alone 0 ["Abs"] = torch::abs;
+    /// -1, 0 or 1.
+    sign: Alone 0 ["Sign"] = torch::sign;
+    /// The error function.
+    erf: Alone 0 ["Erf"] = torch::erf;
+    /// The largest integer not above.
+    floor: Alone 0 ["Floor"] = torch::floor;
+    /// The smallest integer not below.
+    ceil: Alone 0 ["Ceil"] = torch::ceil;
+    /// The nearest integer.
+    round: Alone 0 ["Round"] = torch::round;
+    /// Sine.
+    sin: Alone 0 ["Sin"] = torch::sin;
+    /// Cosine.
+    cos: Alone 0 ["Cos"] = torch::cos;
+    /// Tangent.
+    tan: Alone 0 ["Tan"] = torch::tan;
+    /// Inverse sine.
+    asin: Alone 0 ["Asin"] = torch::asin;
+    /// Inverse cosine.
+    acos: Alone 0 ["Acos"] = torch::acos;
+    /// Inverse tangent.
+    atan: Alone 0 ["Atan"] = torch::atan;
+    /// Hyperbolic sine.
+    sinh: Alone 0 ["Sinh"] = torch::sinh;
+    /// Hyperbolic cosine.
+    cosh: Alone 0 ["Cosh"] = torch::cosh;
+    /// Inverse hyperbolic sine.
+    asinh: Alone 0 ["Asinh"] = torch::asinh;
+    /// Inverse hyperbolic cosine.
+    acosh: Alone 0 ["Acosh"] = torch::acosh;
+    /// Inverse hyperbolic tangent.
+    atanh: Alone 0 ["Atanh"] = torch::atanh;
     /// Softmax.
     softmax: Alone 0 ["Softmax"] = nn::Softmax;
     /// Dropout, the identity at inference.
@@ -318,6 +392,20 @@ operators! {
     max_pool3d: Alone 3 ["MaxPool"] = nn::MaxPool3d;
     /// Mean over axes.
     mean: Alone 0 ["ReduceMean"] = torch::mean;
+    /// Sum over axes.
+    sum: Alone 0 ["ReduceSum"] = torch::sum;
+    /// Product over axes.
+    prod: Alone 0 ["ReduceProd"] = torch::prod;
+    /// Minimum over axes.
+    amin: Alone 0 ["ReduceMin"] = torch::amin;
+    /// Maximum over axes.
+    amax: Alone 0 ["ReduceMax"] = torch::amax;
+    /// More elements around a tensor.
+    pad: Alone 0 ["Pad"] = F::pad;
+    /// Positions of a dimension.
+    index_select: Alone 0 ["Gather"] = torch::index_select;
+    /// Integers to floats.
+    float: Alone 0 ["Cast"] = method::float;
     /// Resizing.
     interpolate: Alone 0 ["Resize"] = F::interpolate;
     /// Depth to space.
@@ -356,6 +444,8 @@ operators! {
     lstm: Alone 0 ["LSTM"] = nn::LSTM;
     /// Gated recurrent unit.
     gru: Alone 0 ["GRU"] = nn::GRU;
+    /// A plain recurrent network.
+    rnn: Alone 0 ["RNN"] = nn::RNN;
     /// One step of an LSTM.
     lstm_cell: Alone 0 [] = nn::LSTMCell;
     /// One step of a GRU.
@@ -386,6 +476,7 @@ spellings! {
         PixelShuffle: pixel_shuffle, PixelUnshuffle: pixel_unshuffle,
         LSTM: lstm, GRU: gru, LSTMCell: lstm_cell, GRUCell: gru_cell, RNNCell: rnn_cell,
         Embedding: embedding, EmbeddingBag: embedding_bag,
+        SiLU: silu, Mish: mish, Softplus: softplus, Softsign: softsign, RNN: rnn,
     }
     /// `torch.nn.functional`
     F "torch.nn.functional." Functional {
@@ -399,6 +490,7 @@ spellings! {
         avg_pool1d: avg_pool1d, avg_pool2d: avg_pool2d, avg_pool3d: avg_pool3d,
         max_pool1d: max_pool1d, max_pool2d: max_pool2d, max_pool3d: max_pool3d,
         interpolate: interpolate, pixel_shuffle: pixel_shuffle, pixel_unshuffle: pixel_unshuffle,
+        silu: silu, mish: mish, softplus: softplus, softsign: softsign, pad: pad,
     }
     /// `torch`
     torch "torch." Function {
@@ -407,9 +499,11 @@ spellings! {
         adaptive_avg_pool1d: adaptive_avg_pool1d, avg_pool1d: avg_pool1d,
         mean: mean, flatten: flatten, narrow: narrow, repeat_interleave: repeat_interleave,
         transpose: transpose, squeeze: squeeze, unsqueeze: unsqueeze,
+        sub: sub, div: div, pow: pow, minimum: minimum, maximum: maximum, lt: lt, le: le, gt: gt, ge: ge, eq: eq, sum: sum, prod: prod, amin: amin, amax: amax, index_select: index_select,
+        exp: exp, log: log, sqrt: sqrt, rsqrt: rsqrt, reciprocal: reciprocal, neg: neg, abs: abs, sign: sign, erf: erf, floor: floor, ceil: ceil, round: round, sin: sin, cos: cos, tan: tan, asin: asin, acos: acos, atan: atan, sinh: sinh, cosh: cosh, asinh: asinh, acosh: acosh, atanh: atanh,
     }
     /// Python's `operator`
-    operator "operator." Operator { add: add, mul: mul, floordiv: floordiv }
+    operator "operator." Operator { add: add, mul: mul, floordiv: floordiv, sub: sub, truediv: div, pow: pow, neg: neg }
     /// Tensor methods
     method "" Method {
         relu: relu, relu_: relu, clamp: clamp, contiguous: contiguous, detach: detach, detach_: detach,
@@ -417,7 +511,7 @@ spellings! {
         reshape: reshape, resize_: resize, squeeze: squeeze, squeeze_: squeeze, transpose: transpose,
         unsqueeze: unsqueeze, unsqueeze_: unsqueeze, view: view,
         hardsigmoid: hardsigmoid, hardsigmoid_: hardsigmoid, sigmoid: sigmoid, sigmoid_: sigmoid,
-        tanh: tanh, tanh_: tanh,
+        tanh: tanh, tanh_: tanh, float: float,
     }
     /// `torch.ao.nn.intrinsic`: fused float modules
     nni "torch.ao.nn.intrinsic." Fused {

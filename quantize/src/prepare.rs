@@ -259,7 +259,17 @@ impl Prepared {
             let inputs: Vec<ObserverId> = node
                 .inputs
                 .iter()
-                .map(|value| self.observe((*value, input.dtype), input_spec))
+                .map(|value| {
+                    // a constant is seen as it is: no histogram of it would say more
+                    let spec = match self.graph.constant(*value) {
+                        Some(_) => ObserverSpec {
+                            kind: ObserverKind::MinMax,
+                            ..input_spec
+                        },
+                        None => input_spec,
+                    };
+                    self.observe((*value, input.dtype), spec)
+                })
                 .collect();
             match quantized
                 .shares_observer(node.inputs.len())

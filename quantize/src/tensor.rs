@@ -98,6 +98,25 @@ impl Tensor {
         &mut self.data
     }
 
+    /// The dimensions in another order.
+    pub(crate) fn permuted(&self, order: &[usize]) -> Self {
+        let strides = row_major(&self.shape);
+        let mut places = vec![0];
+        for dim in order {
+            let steps = (0..self.shape[*dim]).map(|at| at * strides[*dim]);
+            let steps: Vec<usize> = steps.collect();
+            places = places
+                .iter()
+                .flat_map(|place| steps.iter().map(move |step| place + step))
+                .collect();
+        }
+        Self {
+            shape: order.iter().map(|dim| self.shape[*dim]).collect(),
+            data: places.iter().map(|at| self.data[*at]).collect(),
+            integers: None,
+        }
+    }
+
     /// The same values under another shape of as many elements.
     ///
     /// # Errors

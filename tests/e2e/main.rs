@@ -19,6 +19,7 @@ mod digits_torch;
 mod elementwise;
 mod embedding;
 mod every_pair;
+mod float_ops;
 mod flow;
 mod interpolate;
 mod matmul;

@@ -19,7 +19,7 @@ use qconfig_core::kernel::{
 };
 use qconfig_core::{DType, Isa};
 
-pub use self::function::unary;
+pub use self::function::{binary, padded_position, unary};
 pub use self::scalar::scalar_qparams;
 use crate::affine::{Stored, bounds, quantize, round_ties_even, stored};
 use crate::blob::Tag;

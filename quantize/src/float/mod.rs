@@ -9,6 +9,7 @@ mod linear;
 mod matmul;
 mod movement;
 mod norm;
+mod pad;
 mod pool;
 mod recurrent;
 mod softmax;
@@ -119,7 +120,7 @@ pub fn check_inputs(graph: &Graph, inputs: &[Tensor]) -> Result<(), InputError> 
 
 /// What a run may change and see: every value in execution order, after it is computed.
 pub(crate) trait Visitor {
-    /// Called with each graph input and each node's output; may replace the values.
+    /// Called with each graph input, each constant and each node's output; may replace the values.
     fn value(&mut self, id: ValueId, tensor: &mut Tensor);
     /// The weight to use for a node in place of its own; `at` counts the weights of one that has several.
     fn weight(&self, _node: NodeId, _at: usize) -> Option<&Tensor> {
@@ -141,6 +142,10 @@ pub(crate) fn execute(
     let mut values = vec![Tensor::default(); graph.values.len()];
     for (id, input) in graph.inputs.iter().zip(inputs) {
         values[id.0] = input.clone();
+        visitor.value(*id, &mut values[id.0]);
+    }
+    for (id, constant) in &graph.constants {
+        values[id.0] = constant.clone();
         visitor.value(*id, &mut values[id.0]);
     }
     for (at, node) in graph.nodes.iter().enumerate() {
@@ -248,6 +253,9 @@ fn compute(node: &Node, inputs: &[&Tensor], weight: Option<&Tensor>, shape: &[us
         Op::Mul => binary::zipped(x, inputs[1], shape, |a, b| a * b),
         Op::MatMul => matmul::multiplied(x, inputs[1], shape),
         Op::PRelu(slopes) => norm::sloped(slopes, x),
+        Op::Binary(function) => binary::zipped(x, inputs[1], shape, |a, b| {
+            qconfig_kernels::binary(*function, a, b)
+        }),
         Op::MaxPool(op) => pool::pooled(op, x, shape, |cells| {
             cells.iter().flatten().copied().fold(f32::MIN, f32::max)
         }),
@@ -268,6 +276,17 @@ fn compute(node: &Node, inputs: &[&Tensor], weight: Option<&Tensor>, shape: &[us
         Op::LayerNorm { axes, norm } => norm::layer(*axes, norm, x),
         Op::AdaptiveAvgPool(_) => pool::adaptive(x, shape),
         Op::Mean { axes, .. } => pool::mean(axes, x, shape),
+        Op::Reduce {
+            reduction, axes, ..
+        } => pool::reduced(*reduction, axes, x, shape),
+        Op::Pad {
+            padding, before, ..
+        } => pad::padded(*padding, before, x, shape),
+        Op::Select { axis, indices } => pad::selected(*axis, indices, x, shape),
+        Op::ToFloat => {
+            let integers = x.integers().unwrap_or_default();
+            filled(shape, integers.iter().map(|x| *x as f32))
+        }
         Op::GlobalAvgPool => {
             let area: usize = x.shape()[2..].iter().product();
             let means = x

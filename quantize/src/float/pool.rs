@@ -1,5 +1,7 @@
 //! Pooling.
 
+use qconfig_core::kernel::Reduction;
+
 use super::window::{Window3, index, position};
 use crate::graph::{Pool, dimensions, sides};
 use crate::tensor::Tensor;
@@ -74,19 +76,43 @@ pub(super) fn adaptive(x: &Tensor, shape: &[usize]) -> Tensor {
     out
 }
 
+/// Sum, product, minimum or maximum over dimensions; sums and products in `f64`.
+pub(super) fn reduced(reduction: Reduction, axes: &[usize], x: &Tensor, shape: &[usize]) -> Tensor {
+    let mut out: Vec<Option<f64>> = vec![None; shape.iter().product()];
+    for (at, value) in x.data().iter().enumerate() {
+        let sum = &mut out[kept(axes, x.shape(), at)];
+        let value = f64::from(*value);
+        let join = |a: f64| match reduction {
+            Reduction::Prod => a * value,
+            Reduction::Min if a.is_nan() || value.is_nan() => f64::NAN,
+            Reduction::Max if a.is_nan() || value.is_nan() => f64::NAN,
+            Reduction::Min => a.min(value),
+            Reduction::Max => a.max(value),
+            _ => a + value,
+        };
+        *sum = Some(sum.map_or(value, join));
+    }
+    super::filled(shape, out.into_iter().map(|x| x.unwrap_or(0.0) as f32))
+}
+
+/// Where an element goes when dimensions are left out.
+fn kept(axes: &[usize], shape: &[usize], at: usize) -> usize {
+    let (mut rest, mut place, mut to) = (at, 1, 0);
+    for (axis, size) in shape.iter().enumerate().rev() {
+        if !axes.contains(&axis) {
+            to += rest % size * place;
+            place *= size;
+        }
+        rest /= size;
+    }
+    to
+}
+
 /// Mean over dimensions.
 pub(super) fn mean(axes: &[usize], x: &Tensor, shape: &[usize]) -> Tensor {
     let mut out = Tensor::zeros(shape);
     for (at, value) in x.data().iter().enumerate() {
-        let (mut rest, mut place, mut to) = (at, 1, 0);
-        for (axis, size) in x.shape().iter().enumerate().rev() {
-            if !axes.contains(&axis) {
-                to += rest % size * place;
-                place *= size;
-            }
-            rest /= size;
-        }
-        out.data_mut()[to] += value;
+        out.data_mut()[kept(axes, x.shape(), at)] += value;
     }
     let cells = (x.data().len() / out.data().len()) as f32;
     out.data_mut().iter_mut().for_each(|sum| *sum /= cells);

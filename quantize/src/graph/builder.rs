@@ -1,7 +1,10 @@
 //! Building a graph node by node.
 
+mod binary;
 mod norm;
 mod pool;
+
+use std::collections::BTreeMap;
 
 use qconfig_core::kernel::{Activation, RecurrentCell, Unary};
 use qconfig_core::operator::{nn, operator, torch};
@@ -30,6 +33,7 @@ pub struct GraphBuilder {
     values: Vec<Value>,
     nodes: Vec<Node>,
     inputs: Vec<ValueId>,
+    constants: BTreeMap<ValueId, Tensor>,
 }
 
 impl GraphBuilder {
@@ -72,6 +76,27 @@ impl GraphBuilder {
     /// The dimensions of a value; none of one that is not in the graph.
     pub fn shape(&self, id: ValueId) -> &[usize] {
         self.values.get(id.0).map_or(&[], |value| &value.shape)
+    }
+
+    /// A tensor that is always the same.
+    ///
+    /// # Errors
+    /// As [`GraphBuilder::input`], and for NaN, which no observer could take; infinities are left to the
+    /// operators that read them.
+    pub fn constant(&mut self, name: &str, tensor: Tensor) -> Result<ValueId, GraphError> {
+        let fail = |problem| GraphError {
+            node: name.into(),
+            problem,
+        };
+        if tensor.integers().is_some() {
+            return Err(fail(GraphProblem::DType(DType::int64)));
+        }
+        if tensor.data().iter().any(|x| x.is_nan()) {
+            return Err(fail(GraphProblem::Parameter("a constant is NaN".into())));
+        }
+        let id = self.define(name, tensor.shape().to_vec(), DType::float32)?;
+        self.constants.insert(id, tensor);
+        Ok(id)
     }
 
     /// Any node, spelled as given; of a node with several outputs, the first.
@@ -232,6 +257,34 @@ impl GraphBuilder {
             Unary::FloorDivide { .. } => operator::floordiv::SPELLING,
             Unary::AddScalar { .. } => operator::add::SPELLING,
             Unary::MulScalar { .. } => operator::mul::SPELLING,
+            Unary::PowScalar { .. } => torch::pow::SPELLING,
+            Unary::Silu => nn::SiLU::SPELLING,
+            Unary::Mish => nn::Mish::SPELLING,
+            Unary::Softplus { .. } => nn::Softplus::SPELLING,
+            Unary::Softsign => nn::Softsign::SPELLING,
+            Unary::Exp => torch::exp::SPELLING,
+            Unary::Log => torch::log::SPELLING,
+            Unary::Sqrt => torch::sqrt::SPELLING,
+            Unary::Rsqrt => torch::rsqrt::SPELLING,
+            Unary::Reciprocal => torch::reciprocal::SPELLING,
+            Unary::Neg => torch::neg::SPELLING,
+            Unary::Abs => torch::abs::SPELLING,
+            Unary::Sign => torch::sign::SPELLING,
+            Unary::Erf => torch::erf::SPELLING,
+            Unary::Floor => torch::floor::SPELLING,
+            Unary::Ceil => torch::ceil::SPELLING,
+            Unary::Round => torch::round::SPELLING,
+            Unary::Sin => torch::sin::SPELLING,
+            Unary::Cos => torch::cos::SPELLING,
+            Unary::Tan => torch::tan::SPELLING,
+            Unary::Asin => torch::asin::SPELLING,
+            Unary::Acos => torch::acos::SPELLING,
+            Unary::Atan => torch::atan::SPELLING,
+            Unary::Sinh => torch::sinh::SPELLING,
+            Unary::Cosh => torch::cosh::SPELLING,
+            Unary::Asinh => torch::asinh::SPELLING,
+            Unary::Acosh => torch::acosh::SPELLING,
+            Unary::Atanh => torch::atanh::SPELLING,
             _ => {
                 return Err(GraphError {
                     node: name.into(),
@@ -415,6 +468,7 @@ impl GraphBuilder {
             nodes: self.nodes,
             inputs: self.inputs,
             outputs: outputs.to_vec(),
+            constants: self.constants,
         })
     }
 

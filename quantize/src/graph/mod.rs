@@ -9,6 +9,8 @@ mod op;
 mod recurrent;
 mod shape;
 
+use std::collections::BTreeMap;
+
 use qconfig_core::kernel::Activation;
 use qconfig_core::{DType, Spelling};
 
@@ -19,8 +21,9 @@ pub use self::movement::Movement;
 pub use self::norm::Norm;
 pub use self::op::{BatchNorm, Conv, ConvTranspose, Linear, Op, Pool};
 pub use self::recurrent::{Gates, Recurrent};
+use crate::tensor::Tensor;
 
-/// A value: a graph input or the output of a node.
+/// A value: a graph input, a constant, or the output of a node.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct ValueId(pub(crate) usize);
 
@@ -74,6 +77,7 @@ pub struct Graph {
     pub(crate) nodes: Vec<Node>,
     pub(crate) inputs: Vec<ValueId>,
     pub(crate) outputs: Vec<ValueId>,
+    pub(crate) constants: BTreeMap<ValueId, Tensor>,
 }
 
 /// A node does not fit its inputs.
@@ -141,7 +145,17 @@ impl Graph {
         &self.outputs
     }
 
-    /// Bytes of all weights and biases as floats.
+    /// The values that are always the same, in the order they were added.
+    pub fn constants(&self) -> impl Iterator<Item = (ValueId, &Tensor)> {
+        self.constants.iter().map(|(id, tensor)| (*id, tensor))
+    }
+
+    /// The tensor of a value that is always the same.
+    pub fn constant(&self, id: ValueId) -> Option<&Tensor> {
+        self.constants.get(&id)
+    }
+
+    /// Bytes of all weights, biases and constants as floats.
     pub fn weight_bytes(&self) -> usize {
         let count = |op: &Op| match op {
             Op::Conv(conv) => conv.weight.data().len() + conv.bias.as_ref().map_or(0, Vec::len),
@@ -164,7 +178,9 @@ impl Graph {
             }
             _ => 0,
         };
-        4 * self.nodes.iter().map(|node| count(&node.op)).sum::<usize>()
+        let constants = self.constants.values().map(|tensor| tensor.data().len());
+        let nodes = self.nodes.iter().map(|node| count(&node.op));
+        4 * nodes.chain(constants).sum::<usize>()
     }
 
     /// The nodes that read a value.

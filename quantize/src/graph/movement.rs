@@ -15,6 +15,17 @@ pub enum Movement {
         /// How many.
         length: usize,
     },
+    /// `x[start::step]` along a dimension, `length` positions.
+    Slice {
+        /// The dimension.
+        dim: usize,
+        /// Its first position.
+        start: usize,
+        /// From one position to the next; not 0.
+        step: usize,
+        /// How many.
+        length: usize,
+    },
     /// `Tensor.repeat`: so many copies along each dimension, more dimensions than there are going in front.
     Repeat(Vec<usize>),
     /// `torch.repeat_interleave`: each position of a dimension so many times.
@@ -91,6 +102,26 @@ impl Movement {
                     ));
                 }
                 view.factors[*dim] = vec![along(*length, *dim, 1)];
+                view.start[*dim] = *start;
+            }
+            Movement::Slice {
+                dim,
+                start,
+                step,
+                length,
+            } => {
+                inside(*dim)?;
+                let last = length
+                    .checked_sub(1)
+                    .and_then(|steps| steps.checked_mul(*step))
+                    .and_then(|reach| reach.checked_add(*start));
+                if *step == 0 || last.is_none_or(|last| last >= shape[*dim]) {
+                    return Err(format!(
+                        "{length} positions from {start} on, {step} apart, do not lie in a dimension of {}",
+                        shape[*dim]
+                    ));
+                }
+                view.factors[*dim] = vec![along(*length, *dim, *step)];
                 view.start[*dim] = *start;
             }
             Movement::Repeat(counts) => {

@@ -1,6 +1,6 @@
 //! What a node computes, with its parameters in PyTorch's terms.
 
-use qconfig_core::kernel::{Activation, Unary};
+use qconfig_core::kernel::{Activation, Binary, Padding, Reduction, Unary};
 
 use super::{Embedding, Interpolate, Movement, Norm, Recurrent};
 use crate::tensor::Tensor;
@@ -277,6 +277,8 @@ pub enum Op {
     MatMul,
     /// `x` where positive, else `x * slope`: one slope, or one for each channel.
     PRelu(Vec<f32>),
+    /// Another function of two tensors, of shapes that broadcast.
+    Binary(Binary),
     /// Several tensors behind each other.
     Cat {
         /// The axis.
@@ -316,6 +318,33 @@ pub enum Op {
         /// Whether they stay with size 1.
         keepdim: bool,
     },
+    /// Sum, product, minimum or maximum over dimensions.
+    Reduce {
+        /// Which of them.
+        reduction: Reduction,
+        /// Over which dimensions, each once.
+        axes: Vec<usize>,
+        /// Whether they stay with size 1.
+        keepdim: bool,
+    },
+    /// More elements around a tensor.
+    Pad {
+        /// What stands there.
+        padding: Padding,
+        /// How many before each dimension.
+        before: Vec<usize>,
+        /// How many behind each dimension.
+        after: Vec<usize>,
+    },
+    /// Positions of a dimension, in any order, any number of times.
+    Select {
+        /// The dimension.
+        axis: usize,
+        /// Which positions.
+        indices: Vec<usize>,
+    },
+    /// Integers become floats.
+    ToFloat,
     /// All dimensions from `start` on become one.
     Flatten {
         /// The first dimension merged.

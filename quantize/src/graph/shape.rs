@@ -7,6 +7,7 @@ mod embedding;
 mod matmul;
 mod mean;
 mod norm;
+mod pad;
 mod recurrent;
 mod unary;
 
@@ -24,6 +25,9 @@ pub(super) fn output_shapes(
     if let Op::Embedding(table) = op {
         return Ok(vec![embedding::output(table, inputs, dtypes)?]);
     }
+    if let (Op::ToFloat, [shape], [DType::int32 | DType::int64]) = (op, inputs, dtypes) {
+        return Ok(vec![shape.to_vec()]);
+    }
     if let Some(other) = dtypes.iter().find(|dtype| **dtype != DType::float32) {
         return Err(GraphProblem::DType(*other));
     }
@@ -36,7 +40,7 @@ pub(super) fn output_shapes(
 /// The output shape of an operator with one output, or what does not fit.
 fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, GraphProblem> {
     let expected = match op {
-        Op::Add | Op::Mul | Op::MatMul => 2,
+        Op::Add | Op::Mul | Op::MatMul | Op::Binary(_) => 2,
         // any number
         Op::Cat { .. } | Op::Stack { .. } => inputs.len().max(1),
         _ => 1,
@@ -130,12 +134,14 @@ fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, GraphProblem
         Op::Unary(function) => unary::checked(*function).map(|()| shape),
         Op::Clamp { low, high } if low <= high => Ok(shape),
         Op::Clamp { low, high } => parameter(format!("the clamp {low}..{high} is empty")),
-        Op::Add | Op::Mul => binary::broadcast(&shape, inputs[1]).ok_or_else(|| {
-            misfit(&format!(
-                "the second operand {:?} does not broadcast",
-                inputs[1]
-            ))
-        }),
+        Op::Add | Op::Mul | Op::Binary(_) => {
+            binary::broadcast(&shape, inputs[1]).ok_or_else(|| {
+                misfit(&format!(
+                    "the second operand {:?} does not broadcast",
+                    inputs[1]
+                ))
+            })
+        }
         Op::MatMul => matmul::product(&shape, inputs[1]),
         Op::PRelu(slopes) => unary::sloped(slopes, shape),
         Op::MaxPool(pool) | Op::AvgPool { pool, .. } => {
@@ -161,7 +167,10 @@ fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, GraphProblem
                 .flat_map(|side| side.iter().zip(&pool.kernel))
                 .any(|(padding, kernel)| *padding > widest(kernel))
             {
-                return parameter("the padding must be at most half the window".into());
+                return parameter(
+                    "the padding must be at most half the window, or one less where sides differ"
+                        .into(),
+                );
             }
             let spatial = windows(
                 &shape[2..],
@@ -177,6 +186,15 @@ fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, GraphProblem
         Op::LayerNorm { axes, norm } => norm::layer(*axes, norm, &shape),
         Op::AdaptiveAvgPool(sizes) => mean::adaptive(sizes, &shape),
         Op::Mean { axes, keepdim } => mean::over_axes(axes, *keepdim, &shape),
+        Op::Reduce { axes, keepdim, .. } => mean::over_axes(axes, *keepdim, &shape),
+        Op::Pad {
+            padding,
+            before,
+            after,
+        } => pad::padded(*padding, before, after, &shape),
+        Op::Select { axis, indices } => pad::selected(*axis, indices, &shape),
+        // of integers: decided above
+        Op::ToFloat => Err(GraphProblem::DType(DType::float32)),
         Op::GlobalAvgPool if shape.len() >= 3 => {
             let ones = vec![1; shape.len() - 2];
             Ok([shape[..2].to_vec(), ones].concat())

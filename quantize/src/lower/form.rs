@@ -1,13 +1,16 @@
 //! The forms of a value: its dtype, its parameters, and the order of its elements. A value is converted
 //! where it is wanted in a form that it is not kept in.
 
-use qconfig_core::kernel::{NodeOp, QParams};
+use qconfig_core::kernel::{NodeOp, QParams, WeightSpec};
 use qconfig_core::{DType, Kernel, KernelFamily};
-use qconfig_kernels::{Dequantize, Quantize, Requantize, ToChannelsFirst, ToChannelsLast};
+use qconfig_kernels::{
+    Constant, Dequantize, Quantize, Requantize, ToChannelsFirst, ToChannelsLast,
+};
 use qconfig_runtime::{StepInfo, TensorId, TensorInfo};
 
 use super::{LowerError, Lowering};
 use crate::graph::ValueId;
+use crate::tensor::Tensor;
 
 /// How a value's elements are ordered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,6 +80,9 @@ impl Lowering<'_> {
         if let Some(found) = forms.iter().find(wanted) {
             return Ok(found.tensor);
         }
+        if let Some(constant) = self.model.graph.constant(id) {
+            return self.constant(id, constant, dtype, qparams, layout);
+        }
         let value = &self.model.graph.values[id.0];
         // the form that is nearest: the same type, else anything
         let nearest = forms
@@ -118,6 +124,43 @@ impl Lowering<'_> {
             },
         );
         self.form(id, dtype, qparams, layout)
+    }
+
+    /// A constant in a dtype and layout, made so when the plan is.
+    fn constant(
+        &mut self,
+        id: ValueId,
+        constant: &Tensor,
+        dtype: DType,
+        qparams: Option<QParams>,
+        layout: Layout,
+    ) -> Result<TensorId, LowerError> {
+        let name = &self.model.graph.values[id.0].name;
+        let shape = self.shape(id, layout);
+        let tensor = self.tensor(name, dtype, qparams, &shape)?;
+        let order = match layout {
+            Layout::ChannelsLast => channels_last_order(shape.len()),
+            _ => (0..shape.len()).collect(),
+        };
+        let permuted = constant.permuted(&order);
+        let values = permuted.data();
+        self.builder.step(StepInfo {
+            weight: Some(WeightSpec {
+                shape: &shape,
+                ..WeightSpec::float(values)
+            }),
+            ..StepInfo::new(name, Constant::KERNEL, NodeOp::Constant, &[], tensor)
+        })?;
+        self.keep(
+            id,
+            Stored {
+                tensor,
+                dtype,
+                qparams,
+                layout,
+            },
+        );
+        Ok(tensor)
     }
 
     /// The value in the graph's order, with a new axis of size 1.

@@ -1,6 +1,6 @@
 //! Operators as kernels know them.
 
-use qconfig_core::kernel::{Activation, NodeOp, WeightSpec, Window, Window3};
+use qconfig_core::kernel::{Activation, NodeOp, Strides, WeightSpec, Window, Window3};
 
 use super::form::Layout;
 use crate::graph::{Node, Op, Pool, dimensions, sides};
@@ -46,7 +46,7 @@ pub(super) fn layout(op: &Op, shape: &[usize]) -> Layout {
         | Op::LayerNorm { .. }
         | Op::MatMul
         | Op::Stack { .. } => Layout::Logical,
-        Op::Mean { axes, keepdim } if !keepdim => {
+        Op::Mean { axes, keepdim } | Op::Reduce { axes, keepdim, .. } if !keepdim => {
             // what is left of channels last has the logical order only without spatial dimensions
             // beside the channels, and no layout of its own
             let left: Vec<usize> = (0..shape.len())
@@ -81,6 +81,13 @@ fn window3(kernel: &[usize], stride: &[usize], padding: &[usize], dilation: &[us
         padding: [front, top, left, back, bottom, right],
         dilation: dimensions(dilation, 1),
     }
+}
+
+/// A bit for each of these dimensions, at its axis of a storage order.
+fn axis_mask(axes: &[usize], layout: Layout, rank: usize) -> u32 {
+    axes.iter().fold(0, |mask, axis| {
+        mask | 1u32.unbounded_shl(stored_axis(layout, rank, *axis) as u32)
+    })
 }
 
 /// The axis of a storage order that holds a dimension of a value of that rank.
@@ -151,13 +158,9 @@ pub(super) fn node_op(op: &Op, shape: &[usize]) -> NodeOp {
         },
         Op::AdaptiveAvgPool(sizes) if sizes.iter().all(|size| *size == 1) => NodeOp::GlobalAvgPool,
         Op::AdaptiveAvgPool(_) => NodeOp::AdaptiveAvgPool,
-        Op::Mean { axes, .. } => {
-            let stored = |axis: &usize| stored_axis(layout(op, shape), shape.len(), *axis);
-            let axes = axes.iter().fold(0, |mask, axis| {
-                mask | 1u32.unbounded_shl(stored(axis) as u32)
-            });
-            NodeOp::Mean { axes }
-        }
+        Op::Mean { axes, .. } => NodeOp::Mean {
+            axes: axis_mask(axes, layout(op, shape), shape.len()),
+        },
         Op::MaxPool(pool) => NodeOp::MaxPool {
             window: pool_window(pool),
         },
@@ -171,6 +174,32 @@ pub(super) fn node_op(op: &Op, shape: &[usize]) -> NodeOp {
             divisor_override: *divisor_override,
         },
         Op::GlobalAvgPool => NodeOp::GlobalAvgPool,
+        Op::Binary(function) => NodeOp::Binary(*function),
+        Op::Reduce {
+            reduction, axes, ..
+        } => NodeOp::Reduce {
+            reduction: *reduction,
+            axes: axis_mask(axes, layout(op, shape), shape.len()),
+        },
+        Op::Pad {
+            padding, before, ..
+        } => {
+            let layout = layout(op, shape);
+            let mut stored = [0; Strides::RANK];
+            for (axis, count) in before.iter().enumerate() {
+                if let Some(to) = stored.get_mut(stored_axis(layout, shape.len(), axis)) {
+                    *to = *count;
+                }
+            }
+            NodeOp::Pad {
+                padding: *padding,
+                before: stored,
+            }
+        }
+        Op::Select { axis, .. } => NodeOp::Select {
+            axis: stored_axis(layout(op, shape), shape.len(), *axis),
+        },
+        Op::ToFloat => NodeOp::ToFloat,
         Op::Interpolate(op) => NodeOp::Interpolate(op.interpolation(&shape[2..])),
         // movements are lowered in a room of their own, as views of what they read
         Op::Flatten { .. } | Op::Reshape(_) | Op::Identity | Op::Movement(_) => NodeOp::Reshape,

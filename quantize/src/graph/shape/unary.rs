@@ -27,6 +27,11 @@ pub(super) fn checked(function: Unary) -> Result<(), GraphProblem> {
         Unary::Elu { alpha } => ("alpha", f64::from(alpha)),
         Unary::LeakyRelu { negative_slope } => ("negative_slope", f64::from(negative_slope)),
         Unary::AddScalar { other } | Unary::MulScalar { other } => ("the number", other),
+        Unary::PowScalar { exponent } => ("the exponent", exponent),
+        Unary::Softplus { beta: 0.0 } => {
+            return Err(GraphProblem::Parameter("beta must not be 0".into()));
+        }
+        Unary::Softplus { beta } => ("beta", f64::from(beta)),
         Unary::FloorDivide { divisor } if divisor as f32 == 0.0 => {
             return Err(GraphProblem::Parameter("the divisor must not be 0".into()));
         }
