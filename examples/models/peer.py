@@ -1,6 +1,9 @@
-"""ONNX Runtime: float and its own int8, their outputs, every value in between, and their latency."""
+"""ONNX Runtime: float and its own int8, their outputs, every value in between, latency and cold start."""
 
+import os
 import statistics
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -17,24 +20,37 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-# All per channel, 8-bit activations without sign, min-max: (file, format, weights, 7-bit weights).
+# All per channel, 8-bit activations without sign: (file, format, weights, 7-bit weights, calibration).
 # ONNX Runtime's own documentation asks for 7-bit or unsigned weights where the processor has AVX2 or
 # AVX-512 but no VNNI, because its kernels saturate there.
+MIN_MAX = CalibrationMethod.MinMax
 VARIANTS = [
-    ("qdq", QuantFormat.QDQ, QuantType.QInt8, False),
-    ("qdq_reduce_range", QuantFormat.QDQ, QuantType.QInt8, True),
-    ("qdq_u8u8", QuantFormat.QDQ, QuantType.QUInt8, False),
-    ("qoperator", QuantFormat.QOperator, QuantType.QInt8, False),
-    ("qoperator_reduce_range", QuantFormat.QOperator, QuantType.QInt8, True),
+    ("qdq", QuantFormat.QDQ, QuantType.QInt8, False, MIN_MAX),
+    ("qdq_reduce_range", QuantFormat.QDQ, QuantType.QInt8, True, MIN_MAX),
+    ("qdq_u8u8", QuantFormat.QDQ, QuantType.QUInt8, False, MIN_MAX),
+    ("qdq_entropy", QuantFormat.QDQ, QuantType.QInt8, False, CalibrationMethod.Entropy),
+    ("qdq_percentile", QuantFormat.QDQ, QuantType.QInt8, False, CalibrationMethod.Percentile),
+    ("qoperator", QuantFormat.QOperator, QuantType.QInt8, False, MIN_MAX),
+    ("qoperator_reduce_range", QuantFormat.QOperator, QuantType.QInt8, True, MIN_MAX),
 ]
 
 
 class Reader(CalibrationDataReader):
-    def __init__(self, name: str, data: np.ndarray, batch: int = 1):
-        self.batches = iter([{name: data[i : i + batch]} for i in range(0, len(data), batch)])
+    """Samples one by one."""
+
+    def __init__(self, name: str, data: np.ndarray):
+        self.name, self.data = name, data
+        self.set_range(0, len(data))
+
+    def __len__(self):
+        return len(self.data)
+
+    def set_range(self, start_index: int, end_index: int):
+        self.samples = iter(range(start_index, end_index))
 
     def get_next(self):
-        return next(self.batches, None)
+        at = next(self.samples, None)
+        return None if at is None else {self.name: self.data[at : at + 1]}
 
 
 def quantize(source: Path, data: np.ndarray, folder: Path) -> list[Path]:
@@ -43,12 +59,12 @@ def quantize(source: Path, data: np.ndarray, folder: Path) -> list[Path]:
     quant_pre_process(str(source), str(ready), skip_symbolic_shape=True)
     name = onnx.load(ready).graph.input[0].name
     out = []
-    for variant, form, weights, reduce_range in VARIANTS:
+    for variant, form, weights, reduce_range, method in VARIANTS:
         to = folder / f"int8_{variant}.onnx"
         quantize_static(
             str(ready), str(to), Reader(name, data), quant_format=form, per_channel=True,
             reduce_range=reduce_range, activation_type=QuantType.QUInt8, weight_type=weights,
-            calibrate_method=CalibrationMethod.MinMax,
+            calibrate_method=method, extra_options={"CalibStridedMinMax": 8},  # samples at a time: memory
         )
         out.append(to)
     ready.unlink()
@@ -128,3 +144,37 @@ def latency(sessions: dict[str, ort.InferenceSession], sample: np.ndarray, secon
                 s.run(None, feed)
                 times[name].append((time.perf_counter() - start) * 1e3)
     return {n: {"runs": len(t), "median": statistics.median(t), "min": min(t)} for n, t in times.items()}
+
+
+# A program for each library: as little as it takes from nothing to the first answer.
+COLD = {
+    "onnxruntime": """
+import sys, numpy as np, onnxruntime as ort
+o = ort.SessionOptions(); o.intra_op_num_threads = o.inter_op_num_threads = 1; o.log_severity_level = 3
+s = ort.InferenceSession(sys.argv[1], o, providers=["CPUExecutionProvider"])
+s.run(None, {s.get_inputs()[0].name: np.load(sys.argv[2])})
+""",
+    "torch": """
+import sys, torch
+torch.set_num_threads(1)
+m = torch.jit.load(sys.argv[1])
+with torch.inference_mode(): m(torch.zeros(1, 3, 224, 224))
+""",
+    "python alone": "import numpy",
+}
+
+
+def cold(library: str, arguments: list[str], runs: int) -> dict:
+    """Start of a process to its end, milliseconds, and its largest memory, MB. The first run, which
+    brings files into the page cache, does not count."""
+    times, memory = [], 0
+    for at in range(runs + 1):
+        start = time.perf_counter()
+        process = subprocess.Popen([sys.executable, "-c", COLD[library], *arguments])
+        _, status, usage = os.wait4(process.pid, 0)
+        if status:
+            raise SystemExit(f"{library} failed")
+        if at:
+            times.append((time.perf_counter() - start) * 1e3)
+            memory = max(memory, usage.ru_maxrss / 1024)
+    return {"median": statistics.median(times), "min": min(times), "megabytes": memory, "runs": runs}
