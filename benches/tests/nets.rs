@@ -6,7 +6,7 @@ use std::slice;
 
 use qconfig::kernel::{Activation, QParams};
 use qconfig::quantize::{
-    Decision, GraphBuilder, Lowered, Op, ReferenceModel, Tensor, ValueId, sqnr_db,
+    Decision, GraphBuilder, Lowered, Node, Op, ReferenceModel, Tensor, ValueId, sqnr_db,
 };
 use qconfig::runtime::{Session, SessionOptions};
 use qconfig::{DType, Isa};
@@ -29,14 +29,19 @@ fn quantized(tensor: &Tensor, QParams { scale, zero_point }: QParams) -> Vec<f32
         .collect()
 }
 
-/// What the plan holds of a value, in real numbers.
+/// What the plan holds of a value, in real numbers; or would, where the step that makes it goes on to clamp
+/// it.
 fn held(
     model: &ReferenceModel,
     lowered: &Lowered,
     session: &Session<'_>,
     value: ValueId,
 ) -> Tensor {
-    let tensor = lowered.read(session, value).unwrap().unwrap();
+    let tensor = lowered.read(session, value).unwrap().unwrap_or_else(|| {
+        let mut nodes = model.graph().nodes().iter();
+        let at = nodes.position(|node| node.output == value).unwrap();
+        expected(model, lowered, session, at)
+    });
     let params = qparams(model, value);
     let real = |q: f32| params.scale * (q - params.zero_point as f32);
     let values = quantized(&tensor, params).into_iter().map(real).collect();
@@ -86,6 +91,7 @@ fn check(name: &str) {
         let edge = ["quantize", "dequantize", "to_channels_last"].contains(&kernel.name);
         let integer = kernel.signature.output == kernel.signature.input;
         assert!(edge || integer, "{}: {}", step.name(), kernel.name);
+        assert_ne!(kernel.name, "q8_clamp", "{}", step.name());
     }
 
     let image = nets::test_image(&graph).unwrap();
@@ -108,9 +114,16 @@ fn check(name: &str) {
                 continue;
             }
             for (at, node) in model.graph().nodes().iter().enumerate() {
+                let Some(found) = lowered.read(&session, node.output).unwrap() else {
+                    // the step goes on to clamp it
+                    let is_clamp = |reader: &&Node| {
+                        reader.inputs == [node.output] && reader.op.as_activation().is_some()
+                    };
+                    assert!(model.graph().nodes().iter().any(|reader| is_clamp(&reader)));
+                    continue;
+                };
                 let params = qparams(&model, node.output);
                 let expected = expected(&model, &lowered, &session, at);
-                let found = lowered.read(&session, node.output).unwrap().unwrap();
                 let pairs = quantized(&expected, params).into_iter();
                 for (x, y) in pairs.zip(quantized(&found, params)) {
                     assert!((x - y).abs() <= 1.0, "{}: {x}, found {y}", node.name);

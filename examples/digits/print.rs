@@ -79,7 +79,11 @@ pub(crate) fn layers(title: &str, layers: &[LayerReport]) {
                 shape(&layer.input),
                 shape(&layer.output)
             )),
-            Cell::new(format!("{:.1}", layer.sqnr_db)),
+            Cell::new(if layer.sqnr_db.is_nan() {
+                String::new()
+            } else {
+                format!("{:.1}", layer.sqnr_db)
+            }),
         ]);
     }
     println!("{table}\n");

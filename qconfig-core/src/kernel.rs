@@ -699,7 +699,7 @@ impl RecurrentCell {
 pub struct NodeSpec<'a> {
     /// The operator and its attributes.
     pub op: NodeOp,
-    /// What is fused behind it.
+    /// What is fused behind it; a kernel that cannot compute it refuses the node.
     pub activation: Activation,
     /// Activations that come in.
     pub inputs: &'a [TensorSpec<'a>],

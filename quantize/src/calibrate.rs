@@ -1,6 +1,6 @@
 //! Calibration: the observers watch the float model run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use qconfig_core::DType;
 
@@ -61,6 +61,7 @@ pub fn calibrate(
         let graph = &prepared.graph;
         let mut watch = Watch {
             observed: &prepared.observed,
+            unwatched: &prepared.unwatched,
             observers: &mut prepared.observers,
             failed: None,
         };
@@ -101,13 +102,15 @@ impl Calibrated {
 
 struct Watch<'p> {
     observed: &'p BTreeMap<(ValueId, DType), ObserverId>,
+    unwatched: &'p BTreeSet<(ValueId, DType)>,
     observers: &'p mut [Observer],
     failed: Option<(ValueId, ObserveError)>,
 }
 
 impl Visitor for Watch<'_> {
     fn value(&mut self, id: ValueId, tensor: &mut Tensor) {
-        for (_, observer) in self.observed.iter().filter(|((value, _), _)| *value == id) {
+        let watching = |key: &(ValueId, DType)| key.0 == id && !self.unwatched.contains(key);
+        for (_, observer) in self.observed.iter().filter(|(key, _)| watching(key)) {
             if let Err(error) = self.observers[observer.0].observe(tensor) {
                 self.failed.get_or_insert((id, error));
             }

@@ -5,6 +5,7 @@ use qconfig_runtime::{BufferError, RunError, Session};
 
 use crate::convert::ReferenceModel;
 use crate::float::{InputError, Values};
+use crate::graph::NodeId;
 use crate::lower::Lowered;
 use crate::prepare::Decision;
 use crate::tensor::Tensor;
@@ -20,13 +21,15 @@ pub struct LayerReport {
     pub chain: String,
     /// The dtype config that applies.
     pub dtype_config: String,
-    /// Kernel and variant: `q8_conv 4x16c2__avx2`; a reshape costs nothing and has none.
+    /// Kernel and variant: `q8_conv 4x16c2__avx2`; a reshape costs nothing and has none, a clamp that another
+    /// node's step computes has `with` and that node's name.
     pub kernel: String,
     /// Shape of the first input, channels first.
     pub input: Vec<usize>,
     /// Shape of the output, channels first.
     pub output: Vec<usize>,
-    /// Signal to quantization noise against float, in decibels, over the samples given.
+    /// Signal to quantization noise against float, in decibels, over the samples given; NaN where the plan
+    /// does not hold the value, as what follows is computed in the same step.
     pub sqnr_db: f64,
     /// Bytes of packed weights.
     pub blob_bytes: usize,
@@ -109,9 +112,16 @@ pub fn report<'s>(
         .nodes()
         .iter()
         .zip(model.decisions())
-        .zip(&energies);
+        .zip(&energies)
+        .enumerate();
     Ok(nodes
-        .map(|((node, decision), energy)| row(model, lowered, node, decision, *energy, isa))
+        .map(|(at, ((node, decision), energy))| {
+            let mut row = row(model, lowered, node, decision, *energy, isa);
+            if let Some(by) = lowered.taken_by(NodeId(at)) {
+                row.kernel = format!("with {}", model.graph().nodes()[by.0].name);
+            }
+            row
+        })
         .collect())
 }
 

@@ -11,6 +11,7 @@
 mod bad_input;
 mod bad_json;
 mod cat;
+mod clamps;
 mod decisions;
 mod digits_accuracy;
 mod digits_observers;

@@ -1,5 +1,6 @@
 //! Lower: the dispatch table gives each quantized node its kernel; the result is a [`Plan`].
 
+mod clamp;
 mod embedding;
 mod form;
 mod movement;
@@ -26,6 +27,15 @@ pub struct Lowered {
     /// What runs.
     pub plan: Plan<'static>,
     values: BTreeMap<ValueId, Vec<Stored>>,
+    /// Clamps that another node's step computes.
+    taken: BTreeMap<NodeId, NodeId>,
+}
+
+impl Lowered {
+    /// The node whose step computes this one too: a clamp of nothing but what that one makes.
+    pub fn taken_by(&self, node: NodeId) -> Option<NodeId> {
+        self.taken.get(&node).copied()
+    }
 }
 
 /// A model cannot be lowered.
@@ -82,6 +92,7 @@ pub fn lower(model: &ReferenceModel) -> Result<Lowered, LowerError> {
         model,
         builder: PlanBuilder::new(),
         values: BTreeMap::new(),
+        taken: BTreeMap::new(),
     };
     for id in &model.graph.inputs {
         let value = &model.graph.values[id.0];
@@ -117,6 +128,7 @@ pub fn lower(model: &ReferenceModel) -> Result<Lowered, LowerError> {
     Ok(Lowered {
         plan: lowering.builder.finish()?,
         values: lowering.values,
+        taken: lowering.taken,
     })
 }
 
@@ -124,6 +136,7 @@ struct Lowering<'m> {
     model: &'m ReferenceModel,
     builder: PlanBuilder,
     values: BTreeMap<ValueId, Vec<Stored>>,
+    taken: BTreeMap<NodeId, NodeId>,
 }
 
 impl Lowering<'_> {
@@ -147,6 +160,9 @@ impl Lowering<'_> {
     }
 
     fn node(&mut self, at: NodeId, node: &Node, quantized: &Quantized) -> Result<(), LowerError> {
+        if self.taken.contains_key(&at) {
+            return Ok(());
+        }
         let dtypes = quantized.dtypes();
         let pattern = quantized.config.pattern.to_string();
         let Some(kernel) = self
@@ -198,18 +214,34 @@ impl Lowering<'_> {
             let right = node.inputs.get(1);
             *transposed = right.is_some_and(|id| self.transposed(*id).is_some());
         }
-        self.builder.step(StepInfo {
+        let parameters = op::parameters(&node.op);
+        let step = StepInfo {
             pattern: &pattern,
             dtype_config: dtypes.name,
             activation: op::own_activation(node),
             weight: weight.as_ref().map(Packed::spec),
             bias: op::bias(&node.op),
-            parameters: &op::parameters(&node.op),
+            parameters: &parameters,
             reduce_range: quantized.qconfig.activation.reduce_range,
             ..StepInfo::new(&node.name, kernel, node_op, &inputs, output)
-        })?;
+        };
+        let clamps = self.clamps(node, &pattern, (dtype, qparams));
+        let with_clamps = StepInfo {
+            pattern: &clamps.pattern,
+            activation: clamps.activation,
+            ..step
+        };
+        // a kernel that takes no activation has the clamps stay steps of their own
+        let value = if !clamps.nodes.is_empty() && self.builder.step(with_clamps).is_ok() {
+            self.taken
+                .extend(clamps.nodes.iter().map(|clamp| (*clamp, at)));
+            clamps.output
+        } else {
+            self.builder.step(step)?;
+            node.output
+        };
         self.keep(
-            node.output,
+            value,
             Stored {
                 tensor: output,
                 dtype,
