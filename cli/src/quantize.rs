@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use qconfig::quantize::{
-    Decision, Graph, Prepared, ReferenceModel, calibrate, convert, fuse, lower, prepare,
+    Decision, Graph, Prepared, ReferenceModel, calibrate, convert, correct_bias, fuse, lower,
+    prepare,
 };
 use qconfig::{BackendConfig, QConfig, QConfigMapping, qconfig_mapping_with};
 use serde_json::{Value, json};
@@ -95,6 +96,10 @@ pub(crate) struct QuantizeArgs {
     /// At most so many samples.
     #[arg(long, value_name = "N")]
     samples: Option<usize>,
+    /// Leaves biases as they are; otherwise each layer's takes back what rounding shifts its outputs by on
+    /// average over the first 16 samples.
+    #[arg(long)]
+    no_bias_correction: bool,
     /// Where the plan goes.
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
@@ -131,6 +136,26 @@ pub(crate) fn calibrated(
     Ok(convert(&calibrated?)?)
 }
 
+/// Most samples that bias correction looks at: it keeps all of them in memory.
+const CORRECTED_WITH: usize = 16;
+
+/// Corrects biases with samples from everywhere in the data.
+pub(crate) fn correct(
+    model: &mut ReferenceModel,
+    samples: &Samples,
+    limit: usize,
+) -> anyhow::Result<()> {
+    let count = samples.len().min(limit);
+    let used = count.min(CORRECTED_WITH);
+    let chosen = (0..used)
+        .map(|at| samples.get(at * count / used))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let bar = progress::bar("correcting biases", model.graph().nodes().len());
+    correct_bias(model, &chosen, |done| bar.set_position(done as u64))?;
+    bar.finish_and_clear();
+    Ok(())
+}
+
 /// Whether any observer must see samples.
 pub(crate) fn needs_samples(prepared: &Prepared) -> bool {
     prepared.decisions().iter().any(|decision| match decision {
@@ -151,7 +176,10 @@ pub(crate) fn run(args: &QuantizeArgs) -> anyhow::Result<String> {
         (data, _) => Some(Samples::open(data, &wanted, &args.preprocess)?),
     };
     let limit = args.samples.unwrap_or(usize::MAX);
-    let model = calibrated(&prepared, samples.as_ref(), limit)?;
+    let mut model = calibrated(&prepared, samples.as_ref(), limit)?;
+    if let (Some(samples), false) = (&samples, args.no_bias_correction) {
+        correct(&mut model, samples, limit)?;
+    }
     let lowered = lower(&model)?;
     let bytes = lowered.plan.to_bytes();
     std::fs::write(&args.output, &bytes).with_context(|| args.output.display().to_string())?;

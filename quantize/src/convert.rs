@@ -75,6 +75,8 @@ pub struct ReferenceModel {
     /// By node, and position among its weights.
     pub(crate) weights: BTreeMap<(NodeId, usize), QuantizedWeight>,
     pub(crate) tables: BTreeMap<NodeId, QuantizedTable>,
+    /// What [`crate::correct_bias`] adds to biases.
+    pub(crate) corrections: BTreeMap<NodeId, Vec<f32>>,
 }
 
 /// A calibrated model cannot be converted.
@@ -224,6 +226,7 @@ pub fn convert(calibrated: &Calibrated) -> Result<ReferenceModel, ConvertError> 
         qparams,
         weights,
         tables,
+        corrections: BTreeMap::new(),
     })
 }
 

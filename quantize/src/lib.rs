@@ -5,6 +5,7 @@
 //!
 //! No backend is known here by name: every pass takes a `BackendConfig`.
 
+mod bias;
 mod calibrate;
 mod convert;
 mod float;
@@ -18,6 +19,7 @@ mod report;
 mod tensor;
 mod weights;
 
+pub use bias::correct_bias;
 pub use calibrate::{CalibrateError, Calibrated, calibrate};
 pub use convert::{ConvertError, QuantizedTable, QuantizedWeight, ReferenceModel, convert};
 pub use float::{InputError, Values, check_inputs};

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use qconfig_core::DType;
 use qconfig_core::kernel::QParams;
 
+use crate::bias::{add_along, bias_axis};
 use crate::convert::ReferenceModel;
 use crate::float::{InputError, Values, Visitor, execute};
 use crate::graph::{NodeId, ValueId};
@@ -32,27 +33,35 @@ impl ReferenceModel {
     /// # Errors
     /// [`InputError`].
     pub fn run_all(&self, inputs: &[Tensor]) -> Result<Values, InputError> {
-        let weights = self
-            .weights
-            .iter()
-            .map(|(key, weight)| (*key, weight.dequantize()))
-            .chain(
-                self.tables
-                    .iter()
-                    .map(|(node, table)| ((*node, 0), table.dequantize())),
-            )
-            .collect();
-        let mut round = Round {
-            model: self,
-            weights,
-        };
+        let weights = self.dequantized_weights();
+        let mut round = Round::new(self, &weights);
         execute(&self.graph, inputs, &mut round).map(Values)
+    }
+
+    /// The values that the integers of all weights stand for.
+    pub(crate) fn dequantized_weights(&self) -> BTreeMap<(NodeId, usize), Tensor> {
+        let weights = self.weights.iter();
+        let tables = self.tables.iter();
+        weights
+            .map(|(key, weight)| (*key, weight.dequantize()))
+            .chain(tables.map(|(node, table)| ((*node, 0), table.dequantize())))
+            .collect()
     }
 }
 
-struct Round<'m> {
+/// Rounds what goes into and comes out of quantized nodes.
+pub(crate) struct Round<'m> {
     model: &'m ReferenceModel,
-    weights: BTreeMap<(NodeId, usize), Tensor>,
+    weights: &'m BTreeMap<(NodeId, usize), Tensor>,
+}
+
+impl<'m> Round<'m> {
+    pub(crate) fn new(
+        model: &'m ReferenceModel,
+        weights: &'m BTreeMap<(NodeId, usize), Tensor>,
+    ) -> Self {
+        Self { model, weights }
+    }
 }
 
 impl Visitor for Round<'_> {
@@ -74,6 +83,15 @@ impl Visitor for Round<'_> {
             && let Some(qparams) = self.model.qparams.get(&(id, output.dtype))
         {
             round(tensor, *qparams, output.dtype);
+        }
+    }
+
+    fn computed(&mut self, node: NodeId, tensor: &mut Tensor) {
+        if let Some(correction) = self.model.corrections.get(&node) {
+            let op = &self.model.graph.nodes[node.0].op;
+            if let Some(axis) = bias_axis(op, tensor.shape().len()) {
+                add_along(tensor, axis, correction);
+            }
         }
     }
 

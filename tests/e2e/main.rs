@@ -10,6 +10,7 @@
 
 mod bad_input;
 mod bad_json;
+mod bias;
 mod cat;
 mod clamps;
 mod decisions;

@@ -122,6 +122,8 @@ pub fn check_inputs(graph: &Graph, inputs: &[Tensor]) -> Result<(), InputError> 
 pub(crate) trait Visitor {
     /// Called with each graph input, each constant and each node's output; may replace the values.
     fn value(&mut self, id: ValueId, tensor: &mut Tensor);
+    /// Called with what a node computes, before its activation; may change it.
+    fn computed(&mut self, _node: NodeId, _tensor: &mut Tensor) {}
     /// The weight to use for a node in place of its own; `at` counts the weights of one that has several.
     fn weight(&self, _node: NodeId, _at: usize) -> Option<&Tensor> {
         None
@@ -138,6 +140,19 @@ pub(crate) fn execute(
     inputs: &[Tensor],
     visitor: &mut impl Visitor,
 ) -> Result<Vec<Tensor>, InputError> {
+    let mut values = begin(graph, inputs, visitor)?;
+    for at in 0..graph.nodes.len() {
+        step(graph, NodeId(at), &mut values, visitor)?;
+    }
+    Ok(values)
+}
+
+/// The values before the first node: inputs and constants.
+pub(crate) fn begin(
+    graph: &Graph,
+    inputs: &[Tensor],
+    visitor: &mut impl Visitor,
+) -> Result<Vec<Tensor>, InputError> {
     check_inputs(graph, inputs)?;
     let mut values = vec![Tensor::default(); graph.values.len()];
     for (id, input) in graph.inputs.iter().zip(inputs) {
@@ -148,44 +163,51 @@ pub(crate) fn execute(
         values[id.0] = constant.clone();
         visitor.value(*id, &mut values[id.0]);
     }
-    for (at, node) in graph.nodes.iter().enumerate() {
-        let id = NodeId(at);
-        let replaced: Vec<Option<Tensor>> = node
-            .inputs
-            .iter()
-            .enumerate()
-            .map(|(i, value)| visitor.input(id, i, &values[value.0]))
-            .collect();
-        let operands: Vec<&Tensor> = node
-            .inputs
-            .iter()
-            .zip(&replaced)
-            .map(|(value, new)| new.as_ref().unwrap_or(&values[value.0]))
-            .collect();
-        let shapes: Vec<&[usize]> = node
-            .outputs()
-            .map(|value| graph.values[value.0].shape.as_slice())
-            .collect();
-        let weight = visitor.weight(id, 0);
-        let outputs = match &node.op {
-            Op::Recurrent(op) => {
-                recurrent::run(op, |at| visitor.weight(id, at), &operands, &shapes)
-            }
-            Op::Embedding(op) => {
-                let weight = weight.unwrap_or(&op.weight);
-                vec![embedding::run(
-                    &node.name, op, weight, &operands, shapes[0],
-                )?]
-            }
-            _ => vec![compute(node, &operands, weight, shapes[0])],
-        };
-        for (value, mut output) in node.outputs().zip(outputs) {
-            activate(node.activation, &mut output);
-            visitor.value(value, &mut output);
-            values[value.0] = output;
-        }
-    }
     Ok(values)
+}
+
+/// Computes one node from the values before it.
+pub(crate) fn step(
+    graph: &Graph,
+    id: NodeId,
+    values: &mut [Tensor],
+    visitor: &mut impl Visitor,
+) -> Result<(), InputError> {
+    let node = &graph.nodes[id.0];
+    let replaced: Vec<Option<Tensor>> = node
+        .inputs
+        .iter()
+        .enumerate()
+        .map(|(i, value)| visitor.input(id, i, &values[value.0]))
+        .collect();
+    let operands: Vec<&Tensor> = node
+        .inputs
+        .iter()
+        .zip(&replaced)
+        .map(|(value, new)| new.as_ref().unwrap_or(&values[value.0]))
+        .collect();
+    let shapes: Vec<&[usize]> = node
+        .outputs()
+        .map(|value| graph.values[value.0].shape.as_slice())
+        .collect();
+    let weight = visitor.weight(id, 0);
+    let outputs = match &node.op {
+        Op::Recurrent(op) => recurrent::run(op, |at| visitor.weight(id, at), &operands, &shapes),
+        Op::Embedding(op) => {
+            let weight = weight.unwrap_or(&op.weight);
+            vec![embedding::run(
+                &node.name, op, weight, &operands, shapes[0],
+            )?]
+        }
+        _ => vec![compute(node, &operands, weight, shapes[0])],
+    };
+    for (value, mut output) in node.outputs().zip(outputs) {
+        visitor.computed(id, &mut output);
+        activate(node.activation, &mut output);
+        visitor.value(value, &mut output);
+        values[value.0] = output;
+    }
+    Ok(())
 }
 
 struct Plain;

@@ -17,6 +17,7 @@ use qconfig_runtime::{BuildError, Plan, PlanBuilder, StepInfo, TensorId};
 
 use self::form::{Layout, Stored, is_flat};
 use self::weight::Packed;
+use crate::bias::corrected;
 use crate::convert::{ReferenceModel, float_weights};
 use crate::graph::{Node, NodeId, Op, ValueId};
 use crate::prepare::{Decision, FloatReason, Quantized};
@@ -201,6 +202,7 @@ impl Lowering<'_> {
             (None, Some(weight)) => Some(Packed::of_float(&weight, &node.op, flat.as_deref())),
             (None, None) => None,
         };
+        let bias = corrected(&self.model.corrections, at, op::bias(&node.op));
         let (dtype, qparams) = self.typed(node.output, dtypes.output, quantized)?;
         let out_layout = if is_flat(&self.model.graph.values[node.output.0].shape) {
             Layout::Logical
@@ -220,7 +222,7 @@ impl Lowering<'_> {
             dtype_config: dtypes.name,
             activation: op::own_activation(node),
             weight: weight.as_ref().map(Packed::spec),
-            bias: op::bias(&node.op),
+            bias: bias.as_deref().or(op::bias(&node.op)),
             parameters: &parameters,
             reduce_range: quantized.qconfig.activation.reduce_range,
             ..StepInfo::new(&node.name, kernel, node_op, &inputs, output)
