@@ -77,7 +77,8 @@ impl SchemeArgs {
     /// Fuses and decides.
     pub(crate) fn prepare(&self, graph: &Graph) -> anyhow::Result<Prepared> {
         let backend = self.backend()?;
-        Ok(prepare(&fuse(graph, backend), backend, &self.mapping()?)?)
+        let prepared = prepare(&fuse(graph, backend), backend, &self.mapping()?)?;
+        Ok(prepared.observe_behind_clamps())
     }
 }
 
