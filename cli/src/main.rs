@@ -1,6 +1,7 @@
 //! The `qconfig` command.
 
 mod check;
+mod compare;
 mod inspect;
 mod model;
 mod profile;
@@ -8,6 +9,7 @@ mod progress;
 mod quantize;
 mod run;
 mod samples;
+mod sensitivity;
 mod show;
 
 use std::io::{self, Write};
@@ -32,9 +34,11 @@ const EXAMPLES: &str = "Examples:
   qconfig check model.onnx --backend qnnpack
   qconfig quantize model.onnx --data photos/ --preprocess crop=0.875,resize=224,mean=127,std=128 -o model.plan
   qconfig run model.plan --data photo.jpg --preprocess crop=0.875,resize=224,mean=127,std=128
+  qconfig compare model.onnx model.plan --data photos/ --preprocess crop=0.875,resize=224,mean=127,std=128
+  qconfig bench model.plan --threads 2
+  qconfig sensitivity model.onnx --data samples.npy --target-sqnr 25 --html sensitivity.html
   qconfig show qnnpack
-  qconfig show qnnpack --format json > qnnpack.json
-  qconfig profile model.plan --threads 2";
+  qconfig show qnnpack --format json > qnnpack.json";
 
 #[derive(Subcommand)]
 enum Command {
@@ -44,6 +48,10 @@ enum Command {
     Check(Box<check::CheckArgs>),
     /// Runs samples through a model.
     Run(Box<run::RunArgs>),
+    /// Compares two models on the same samples: agreement, signal to noise, accuracy, time.
+    Compare(Box<compare::CompareArgs>),
+    /// Quantizes each layer alone: what it costs, and which ones to leave float.
+    Sensitivity(Box<sensitivity::SensitivityArgs>),
     /// Shows what is in a model or plan file.
     Inspect(Box<inspect::InspectArgs>),
     /// Lists the backends: patterns, pairs of pattern and dtype config, and how many have a kernel.
@@ -57,6 +65,7 @@ enum Command {
         format: Format,
     },
     /// Runs a saved plan and shows where the time goes, step by step.
+    #[command(visible_alias = "bench")]
     Profile {
         /// The plan, as `Plan::to_bytes` gives it.
         plan: PathBuf,
@@ -113,6 +122,8 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
         }
+        Command::Compare(args) => out.write_all(compare::run(args)?.as_bytes())?,
+        Command::Sensitivity(args) => out.write_all(sensitivity::run(args)?.as_bytes())?,
         Command::Run(args) => out.write_all(run::run(args)?.as_bytes())?,
         Command::Inspect(args) => out.write_all(inspect::run(args)?.as_bytes())?,
         Command::List => writeln!(out, "{}", show::list(backends::ALL))?,

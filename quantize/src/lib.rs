@@ -16,6 +16,7 @@ pub mod observer;
 mod prepare;
 mod reference;
 mod report;
+mod sensitivity;
 mod tensor;
 mod weights;
 
@@ -32,5 +33,6 @@ pub use graph::{
 pub use lower::{LowerError, Lowered, lower};
 pub use prepare::{Decision, FloatReason, PrepareError, Prepared, Quantized, prepare};
 pub use report::{LayerReport, ReportError, report, set_input, sqnr_db};
+pub use sensitivity::{Histogram, Sensitivity, costly, sensitivity};
 pub use tensor::{ShapeError, Tensor};
 pub use weights::{Weights, WeightsError};

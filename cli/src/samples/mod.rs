@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use qconfig::quantize::Tensor;
 
 pub(crate) use self::image::Preprocess;
-pub(crate) use self::npy::save;
+pub(crate) use self::npy::{labels, save};
 
 /// Where one input's samples come from: `FILE`, or `INPUT=FILE`.
 #[derive(Clone, Debug)]

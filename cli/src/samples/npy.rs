@@ -114,6 +114,21 @@ fn all<T: npyz::Deserialize>(npy: NpyFile<impl Read>) -> anyhow::Result<Vec<T>> 
     Ok(values.collect::<Result<_, _>>()?)
 }
 
+/// Integers of a `.npy` file, of any shape.
+pub(crate) fn labels(path: &Path) -> anyhow::Result<Vec<i64>> {
+    let npy = NpyFile::new(BufReader::new(File::open(path)?)).context("not a .npy file")?;
+    let kind = match npy.dtype() {
+        npyz::DType::Plain(plain) => (plain.type_char(), plain.size_field()),
+        other => bail!("its type is {}; integers are needed", other.descr()),
+    };
+    match kind {
+        (TypeChar::Int, 8) => all(npy),
+        (TypeChar::Int, 4) => Ok(all::<i32>(npy)?.into_iter().map(i64::from).collect()),
+        (TypeChar::Uint, 1) => Ok(all::<u8>(npy)?.into_iter().map(i64::from).collect()),
+        _ => bail!("its values are not int64, int32 or uint8"),
+    }
+}
+
 /// Writes floats.
 pub(crate) fn save(path: &Path, shape: &[usize], values: &[f32]) -> anyhow::Result<()> {
     let write = || -> anyhow::Result<()> {
