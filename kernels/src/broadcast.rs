@@ -163,12 +163,12 @@ impl Broadcast {
 
     /// Calls `f` with slices of one length for all of `output`, whose first element is the one at `start`
     /// of the whole output. The inputs have passed [`Broadcast::check`].
-    pub(crate) fn spans(
+    pub(crate) fn spans<T: Copy + Default>(
         &self,
         start: usize,
-        inputs: [&[u8]; 2],
-        output: &mut [u8],
-        mut f: impl FnMut(&[u8], &[u8], &mut [u8]),
+        inputs: [&[T]; 2],
+        output: &mut [T],
+        mut f: impl FnMut(&[T], &[T], &mut [T]),
     ) {
         let (mut first, mut second) = (Block::default(), Block::default());
         let (mut at, mut rest) = (start, output);
@@ -246,26 +246,26 @@ impl Span {
 }
 
 /// Copies of an operand that repeats.
-struct Block {
-    bytes: [u8; BLOCK],
-    /// The row that the block repeats, and how many bytes of copies there are.
+struct Block<T> {
+    elements: [T; BLOCK],
+    /// The row that the block repeats, and how many copies there are.
     row: (usize, usize),
     filled: usize,
 }
 
-impl Default for Block {
+impl<T: Copy + Default> Default for Block<T> {
     fn default() -> Self {
         Self {
-            bytes: [0; BLOCK],
+            elements: [T::default(); BLOCK],
             row: (0, 0),
             filled: 0,
         }
     }
 }
 
-impl Block {
-    /// The operand's values for a span: its own bytes where they are contiguous, else copies.
-    fn operand<'a>(&'a mut self, input: &'a [u8], span: &Span, operand: usize) -> &'a [u8] {
+impl<T: Copy + Default> Block<T> {
+    /// The operand's values for a span: its own where they are contiguous, else copies.
+    fn operand<'a>(&'a mut self, input: &'a [T], span: &Span, operand: usize) -> &'a [T] {
         let (len, columns) = (span.elements(), span.columns);
         let from = input.get(span.offsets[operand]..).unwrap_or_default();
         match span.moves[operand] {
@@ -274,7 +274,7 @@ impl Block {
             [false, true] => {
                 let row = (span.offsets[operand], columns);
                 if self.row != row || self.filled < len {
-                    let copies = self.bytes.chunks_exact_mut(columns).take(span.rows);
+                    let copies = self.elements.chunks_exact_mut(columns).take(span.rows);
                     for (to, from) in
                         copies.zip(core::iter::repeat(from.get(..columns).unwrap_or_default()))
                     {
@@ -284,22 +284,22 @@ impl Block {
                     }
                     (self.row, self.filled) = (row, len);
                 }
-                &self.bytes
+                &self.elements
             }
             [true, false] => {
-                for (to, from) in self.bytes.chunks_mut(columns).take(span.rows).zip(from) {
+                for (to, from) in self.elements.chunks_mut(columns).take(span.rows).zip(from) {
                     to.fill(*from);
                 }
                 self.filled = 0;
-                &self.bytes
+                &self.elements
             }
             [false, false] => {
                 let value = from.first().copied().unwrap_or_default();
-                if let Some(to) = self.bytes.get_mut(..len) {
+                if let Some(to) = self.elements.get_mut(..len) {
                     to.fill(value);
                 }
                 self.filled = 0;
-                &self.bytes
+                &self.elements
             }
         }
     }

@@ -16,11 +16,14 @@ pub const GLUE: &[&Kernel] = &[
     ToChannelsLast::KERNEL,
 ];
 
-/// The one of that name, for plans that are read from bytes.
+/// The one of that name, or the kernel of that name which computes on floats, for plans that are read from
+/// bytes.
 ///
 /// ```
 /// assert!(qconfig_kernels::glue("quantize").is_some());
+/// assert!(qconfig_kernels::glue("f32_linear").is_some());
 /// ```
 pub fn glue(name: &str) -> Option<&'static Kernel> {
-    GLUE.iter().copied().find(|kernel| kernel.name == name)
+    let all = GLUE.iter().chain(crate::FLOAT);
+    all.copied().find(|kernel| kernel.name == name)
 }

@@ -30,7 +30,7 @@ pub use graph::{
     GraphProblem, Interpolate, Linear, Movement, Node, NodeId, Norm, Op, Pool, Recurrent, Target,
     Value, ValueId,
 };
-pub use lower::{LowerError, Lowered, lower};
+pub use lower::{FloatPolicy, LowerError, LowerOptions, Lowered, lower, lower_with};
 pub use prepare::{Decision, FloatReason, PrepareError, Prepared, Quantized, prepare};
 pub use report::{LayerReport, ReportError, report, set_input, sqnr_db};
 pub use sensitivity::{Histogram, Sensitivity, costly, sensitivity};

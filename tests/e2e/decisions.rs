@@ -7,7 +7,8 @@ use qconfig_core::operator::nn;
 use qconfig_core::{DType, ObserverSpec, QConfig, QConfigMapping, QScheme, Rule, Spelled};
 use qconfig_quantize::{
     BatchNorm, CalibrateError, Conv, ConvertError, Decision, FloatReason, Graph, GraphBuilder,
-    LowerError, Op, PrepareError, Prepared, Tensor, calibrate, convert, fuse, lower, prepare,
+    LowerError, LowerOptions, Op, PrepareError, Prepared, Tensor, calibrate, convert, fuse, lower,
+    lower_with, prepare,
 };
 
 /// Three linear layers: `body.a`, `body.b`, `head`.
@@ -83,7 +84,8 @@ fn a_regex_that_does_not_compile_is_named() {
 fn lowered_error(graph: &Graph, mapping: &QConfigMapping, input: &Tensor) -> LowerError {
     let calibrated =
         calibrate(&prepared(graph, mapping), [slice::from_ref(input)], |_| {}).unwrap();
-    lower(&convert(&calibrated).unwrap()).unwrap_err()
+    let model = convert(&calibrated).unwrap();
+    lower_with(&model, LowerOptions::ALL_QUANTIZED).unwrap_err()
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod elementwise;
 mod embedding;
 mod every_pair;
 mod float_ops;
+mod float_plan;
 mod flow;
 mod interpolate;
 mod matmul;

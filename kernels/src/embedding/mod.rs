@@ -2,10 +2,11 @@
 //!
 //! The blob's words: rows, columns, kind (0 lookup, 1 sum, 2 mean, 3 max), bags or lookups, indices,
 //! flags (bit 0: 4-bit rows; 1: `int64` indices; 2: offsets; 3: `int64` offsets; 4: the last bag's end is
-//! given; 5: weights; 6: a padding row), the padding row. Then the rows, one behind the other.
+//! given; 5: weights; 6: a padding row; 7: rows of floats), the padding row. Then the rows, one behind the other.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+mod float;
 mod reference;
 mod rows;
 mod shape;
@@ -18,8 +19,9 @@ use qconfig_core::kernel::{
     BagMode, BlobError, Call, Kernel, NodeSpec, Refusal, Signature, Sizes, Split,
 };
 
+pub use self::float::F32Embedding;
 use self::rows::Rows;
-use self::shape::Shape;
+use self::shape::{Format, Shape};
 use crate::blob::{self, HEADER, Tag};
 use crate::units;
 
@@ -70,8 +72,20 @@ impl KernelFamily for EmbeddingRowwise {
     };
 }
 
-fn sizes(node: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
+/// Rows of integers.
+fn quantized(node: &NodeSpec<'_>) -> Result<Shape, Refusal> {
     let shape = Shape::of(node)?;
+    match shape.format {
+        Format::Floats => Err(Refusal::DType {
+            place: "weight",
+            dtype: float32,
+        }),
+        _ => Ok(shape),
+    }
+}
+
+fn sizes(node: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
+    let shape = quantized(node)?;
     rows::check(node, &shape)?;
     let blob = shape.table().and_then(|len| len.checked_add(HEADER));
     match blob {
@@ -90,6 +104,9 @@ fn pack(node: &NodeSpec<'_>, blob: &mut [u8]) -> Result<(), Refusal> {
 fn read(blob: &[u8]) -> Result<(Shape, Rows<'_>), BlobError> {
     let damaged = BlobError::Header(TAG.kernel);
     let shape = Shape::from_words(&TAG.read(blob)?).ok_or(damaged)?;
+    if shape.format == Format::Floats {
+        return Err(damaged);
+    }
     let table = shape.table().ok_or(damaged)?;
     let table = blob::exact("the table", blob.len() - HEADER, table).map(|()| &blob[HEADER..])?;
     Ok((shape, Rows::new(&shape, table)))
@@ -100,15 +117,20 @@ fn split(blob: &[u8], inputs: &[usize]) -> Result<Split, BlobError> {
     shape.split(inputs)
 }
 
-fn run(call: Call<'_>) -> Result<(), BlobError> {
-    let (shape, rows) = read(call.blob)?;
+/// Holds the inputs of a call against the shape.
+fn check_call(shape: &Shape, inputs: &[&[u8]]) -> Result<Split, BlobError> {
     let mut lengths = [0; 3];
-    let count = call.inputs.len().min(lengths.len());
-    for (length, input) in lengths.iter_mut().zip(call.inputs) {
+    let count = inputs.len().min(lengths.len());
+    for (length, input) in lengths.iter_mut().zip(inputs) {
         *length = input.len();
     }
-    blob::exact("the list of inputs", call.inputs.len(), count)?;
-    let split = shape.split(&lengths[..count])?;
+    blob::exact("the list of inputs", inputs.len(), count)?;
+    shape.split(&lengths[..count])
+}
+
+fn run(call: Call<'_>) -> Result<(), BlobError> {
+    let (shape, rows) = read(call.blob)?;
+    let split = check_call(&shape, call.inputs)?;
     units::part(&split, &call.units, call.output.len())?;
     let job = Job {
         shape: &shape,

@@ -4,7 +4,7 @@ use half::f16;
 use qconfig_core::DType;
 use qconfig_core::kernel::{NodeSpec, Refusal, WeightData};
 
-use super::shape::Shape;
+use super::shape::{Format, Shape};
 use crate::affine::round_ties_even;
 
 /// The rows of a blob.
@@ -30,8 +30,14 @@ impl<'a> Rows<'a> {
             table,
             pitch: shape.pitch(),
             columns: shape.columns,
-            nibbles: shape.nibbles,
+            nibbles: shape.format == Format::Nibbles,
         }
+    }
+
+    /// A row that a table of floats has.
+    #[inline]
+    pub(super) fn floats(&self, index: usize) -> &'a [[u8; 4]] {
+        self.table[index * self.pitch..][..self.pitch].as_chunks().0
     }
 
     /// A row that the table has.
@@ -102,7 +108,7 @@ pub(super) fn check(node: &NodeSpec<'_>, shape: &Shape) -> Result<(), Refusal> {
             if !ends.into_iter().all(|x| x.is_finite()) {
                 return Err(Refusal::NotFinite("weight"));
             }
-            if shape.nibbles && values.iter().any(|q| *q > 15) {
+            if shape.format == Format::Nibbles && values.iter().any(|q| *q > 15) {
                 return Err(Refusal::Shape("a 4-bit table holds values above 15"));
             }
         }
@@ -138,7 +144,7 @@ pub(super) fn pack(node: &NodeSpec<'_>, shape: &Shape, table: &mut [u8]) -> Resu
     match weight.data {
         WeightData::F32(values) => {
             for (row, values) in rows.zip(values.chunks_exact(shape.columns)) {
-                if shape.nibbles {
+                if shape.format == Format::Nibbles {
                     floats_to_nibbles(values, row);
                 } else {
                     floats_to_bytes(values, row);
@@ -151,7 +157,7 @@ pub(super) fn pack(node: &NodeSpec<'_>, shape: &Shape, table: &mut [u8]) -> Resu
                 rows.zip(values.chunks_exact(shape.columns)).zip(ends)
             {
                 let bias = -(zero_point * scale);
-                if shape.nibbles {
+                if shape.format == Format::Nibbles {
                     let ends = [f16::from_f32(*scale), f16::from_f32(bias)];
                     nibbles(values.iter().copied(), ends, row);
                 } else {

@@ -13,9 +13,21 @@ const WIDE_OFFSETS: u32 = 8;
 const LAST_OFFSET: u32 = 16;
 const WEIGHTS: u32 = 32;
 const PADDING: u32 = 64;
+const FLOATS: u32 = 128;
 
 /// Bytes read from the table for which waking another thread pays.
 const GRAIN: usize = 1 << 15;
+
+/// How a row is stored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Format {
+    /// Eight bits a value, scale and bias behind.
+    Bytes,
+    /// Four bits.
+    Nibbles,
+    /// `float32`.
+    Floats,
+}
 
 /// Shapes that fit each other; counts below 2^32 each, so that no byte offset overflows once
 /// [`Shape::table`] and [`Shape::split`] could count.
@@ -27,7 +39,7 @@ pub(super) struct Shape {
     pub(super) mode: Option<BagMode>,
     pub(super) bags: usize,
     pub(super) indices: usize,
-    pub(super) nibbles: bool,
+    pub(super) format: Format,
     pub(super) wide_indices: bool,
     pub(super) has_offsets: bool,
     pub(super) wide_offsets: bool,
@@ -63,9 +75,10 @@ impl Shape {
         let Some(weight) = node.weight else {
             return Err(Refusal::Shape("a lookup has a table"));
         };
-        let nibbles = match weight.dtype {
-            quint8 => false,
-            quint4x2 => true,
+        let format = match weight.dtype {
+            quint8 => Format::Bytes,
+            quint4x2 => Format::Nibbles,
+            float32 => Format::Floats,
             dtype => {
                 let place = "weight";
                 return Err(Refusal::DType { place, dtype });
@@ -133,7 +146,7 @@ impl Shape {
             mode,
             bags,
             indices,
-            nibbles,
+            format,
             wide_indices,
             has_offsets: offsets.is_some(),
             wide_offsets: match offsets {
@@ -162,7 +175,8 @@ impl Shape {
             },
             word(self.bags)?,
             word(self.indices)?,
-            flag(self.nibbles, NIBBLES)
+            flag(self.format == Format::Nibbles, NIBBLES)
+                | flag(self.format == Format::Floats, FLOATS)
                 | flag(self.wide_indices, WIDE_INDICES)
                 | flag(self.has_offsets, OFFSETS)
                 | flag(self.wide_offsets, WIDE_OFFSETS)
@@ -177,7 +191,7 @@ impl Shape {
     pub(super) fn from_words(words: &Words) -> Option<Shape> {
         let [rows, columns, mode, bags, indices, flags, padding, ..] = *words;
         let has = |bit: u32| flags & bit != 0;
-        if flags >= 2 * PADDING || rows == 0 || columns == 0 {
+        if flags >= 2 * FLOATS || (has(NIBBLES) && has(FLOATS)) || rows == 0 || columns == 0 {
             return None;
         }
         let shape = Shape {
@@ -192,7 +206,11 @@ impl Shape {
             },
             bags: bags as usize,
             indices: indices as usize,
-            nibbles: has(NIBBLES),
+            format: match (has(NIBBLES), has(FLOATS)) {
+                (true, _) => Format::Nibbles,
+                (_, true) => Format::Floats,
+                _ => Format::Bytes,
+            },
             wide_indices: has(WIDE_INDICES),
             has_offsets: has(OFFSETS),
             wide_offsets: has(WIDE_OFFSETS),
@@ -210,10 +228,10 @@ impl Shape {
 
     /// Bytes of a row.
     pub(super) fn pitch(&self) -> usize {
-        if self.nibbles {
-            self.columns.div_ceil(2) + 4
-        } else {
-            self.columns.saturating_add(8)
+        match self.format {
+            Format::Nibbles => self.columns.div_ceil(2) + 4,
+            Format::Bytes => self.columns.saturating_add(8),
+            Format::Floats => self.columns.saturating_mul(4),
         }
     }
 

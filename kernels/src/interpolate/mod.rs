@@ -2,6 +2,7 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+mod float;
 mod reference;
 
 use qconfig_core::kernel::{
@@ -10,6 +11,7 @@ use qconfig_core::kernel::{
 };
 use qconfig_core::{DType, Isa};
 
+pub use self::float::F32Interpolate;
 use crate::affine::stored;
 use crate::blob::{HEADER, Tag, exact};
 use crate::units::{self, word};
@@ -149,10 +151,10 @@ impl Geometry {
         Ok(words)
     }
 
-    fn read(blob: &[u8]) -> Result<Self, BlobError> {
+    fn read(tag: Tag, blob: &[u8]) -> Result<Self, BlobError> {
         exact("the blob", blob.len(), HEADER)?;
-        let words = TAG.read(blob)?;
-        let damaged = BlobError::Header(NAME);
+        let words = tag.read(blob)?;
+        let damaged = BlobError::Header(tag.kernel);
         let [batch, d, h, w, od, oh, ow, channels] = core::array::from_fn(|at| words[at] as usize);
         let interpolation = Interpolation {
             mode: qconfig_core::kernel::InterpolationMode::from_word(words[8]).ok_or(damaged)?,
@@ -228,11 +230,11 @@ fn pack(spec: &NodeSpec<'_>, blob: &mut [u8]) -> Result<(), Refusal> {
 }
 
 fn split(blob: &[u8], inputs: &[usize]) -> Result<Split, BlobError> {
-    Geometry::read(blob)?.split(inputs)
+    Geometry::read(TAG, blob)?.split(inputs)
 }
 
 fn run(call: Call<'_>) -> Result<(), BlobError> {
-    let geometry = Geometry::read(call.blob)?;
+    let geometry = Geometry::read(TAG, call.blob)?;
     let input = units::input(call.inputs, 0)?;
     let split = geometry.split(&[input.len()])?;
     units::part(&split, &call.units, call.output.len())?;

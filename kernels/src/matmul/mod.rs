@@ -62,12 +62,12 @@ impl KernelFamily for Q8MatMul {
 
 /// The shapes of one product.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Product {
-    m: usize,
-    k: usize,
-    n: usize,
+pub(crate) struct Product {
+    pub(crate) m: usize,
+    pub(crate) k: usize,
+    pub(crate) n: usize,
     /// Whether the right matrix lies as `[n, k]`.
-    transposed: bool,
+    pub(crate) transposed: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +93,7 @@ struct Right<'a> {
 
 /// Batch axes, rows and columns of an operand: one with one axis is a row on the left, a column on the
 /// right.
-fn matrix<'a>(
+pub(crate) fn matrix<'a>(
     tensor: &TensorSpec<'a>,
     is_left: bool,
 ) -> Result<(TensorSpec<'a>, [usize; 2]), Refusal> {
@@ -115,7 +115,7 @@ fn matrix<'a>(
 }
 
 /// Rows and columns that the output has are taken off its shape: what is left are the batch axes.
-fn output_batch<'a>(
+pub(crate) fn output_batch<'a>(
     output: &TensorSpec<'a>,
     [a, b]: &[TensorSpec<'_>; 2],
     product: &Product,

@@ -44,7 +44,7 @@ struct Header {
 }
 
 /// The cells that an output sees along an axis: one at least, and none behind the input.
-fn share(at: usize, outputs: usize, size: usize) -> (usize, usize) {
+pub(super) fn share(at: usize, outputs: usize, size: usize) -> (usize, usize) {
     // in 64 bits: both numbers are below 2^32
     let [at, outputs, size] = [at, outputs, size].map(|n| n as u64);
     let start = at * size / outputs;

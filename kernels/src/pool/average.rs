@@ -39,7 +39,7 @@ impl KernelFamily for Q8AvgPool {
 
 /// What a sum is divided by.
 #[derive(Clone, Copy, Debug)]
-enum Divisor {
+pub(super) enum Divisor {
     /// The cells of the window inside the padded input.
     Padded,
     /// The cells inside the input.
@@ -56,7 +56,19 @@ struct Header {
 }
 
 impl Divisor {
-    fn word(self) -> u32 {
+    /// Of a pool's attributes.
+    pub(super) fn new(padded: bool, fixed: Option<usize>) -> Result<Self, Refusal> {
+        match fixed {
+            Some(divisor) => match u32::try_from(divisor) {
+                Ok(divisor) if divisor != 0 && divisor != u32::MAX => Ok(Divisor::Fixed(divisor)),
+                _ => Err(Refusal::Operator("a divisor of 0 or beyond 32 bits")),
+            },
+            None if padded => Ok(Divisor::Padded),
+            None => Ok(Divisor::Inside),
+        }
+    }
+
+    pub(super) fn word(self) -> u32 {
         match self {
             Divisor::Inside => 0,
             Divisor::Padded => u32::MAX,
@@ -64,7 +76,7 @@ impl Divisor {
         }
     }
 
-    fn read(word: u32) -> Self {
+    pub(super) fn read(word: u32) -> Self {
         match word {
             0 => Divisor::Inside,
             u32::MAX => Divisor::Padded,
@@ -72,7 +84,7 @@ impl Divisor {
         }
     }
 
-    fn of(self, windows: &Windows, at: Position) -> usize {
+    pub(super) fn of(self, windows: &Windows, at: Position) -> usize {
         // in ceil mode a window may reach beyond the padding: those cells never count
         let padded = |geometry: &Geometry, axis: usize, at: usize| {
             let end = (geometry.input[axis] + geometry.window.padding[axis + 2]) as i64;
@@ -113,18 +125,10 @@ fn plan(spec: &NodeSpec<'_>) -> Result<Header, Refusal> {
             ));
         }
     };
-    let one = |geometry: Geometry| geometry.window.dilation == [1, 1];
-    if !one(windows.plane) || !windows.depth.is_none_or(one) {
+    if !windows.is_dense() {
         return Err(Refusal::Operator("an average pool has no dilation"));
     }
-    let divisor = match divisor_override {
-        Some(divisor) => match u32::try_from(divisor) {
-            Ok(divisor) if divisor != 0 && divisor != u32::MAX => Divisor::Fixed(divisor),
-            _ => return Err(Refusal::Operator("a divisor of 0 or beyond 32 bits")),
-        },
-        None if count_include_pad => Divisor::Padded,
-        None => Divisor::Inside,
-    };
+    let divisor = Divisor::new(count_include_pad, divisor_override)?;
     let cells = windows.kernel_cells();
     let mean = Mean::new(spec, input, cells, divisor_override.unwrap_or(cells))?;
     Ok(Header {

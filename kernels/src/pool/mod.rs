@@ -5,6 +5,8 @@ mod average;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 mod axes;
+mod float;
+mod float_adaptive;
 mod global;
 mod max;
 mod mean;
@@ -19,6 +21,8 @@ use qconfig_core::{DType, Isa};
 pub use adaptive::Q8AdaptiveAvgPool;
 pub use average::Q8AvgPool;
 pub use axes::Q8Mean;
+pub use float::F32Pool;
+pub use float_adaptive::F32AdaptiveAvgPool;
 pub use global::Q8GlobalAvgPool;
 pub use max::Q8MaxPool;
 

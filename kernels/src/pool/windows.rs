@@ -113,6 +113,12 @@ impl Windows {
         }
     }
 
+    /// Whether the taps lie beside each other.
+    pub(super) fn is_dense(&self) -> bool {
+        let one = |geometry: Geometry| geometry.window.dilation == [1, 1];
+        one(self.plane) && self.depth.is_none_or(one)
+    }
+
     /// Bytes of the blob.
     pub(super) fn blob_len(&self) -> usize {
         if self.depth.is_some() {
@@ -204,11 +210,11 @@ impl Windows {
     /// Calls with each output position of a range of units, one unit a position, the cells it sees and the
     /// channels to write.
     #[inline(always)]
-    pub(super) fn each(
+    pub(super) fn each<T>(
         &self,
         units: Range<usize>,
-        output: &mut [u8],
-        mut of: impl FnMut(Position, Cells, &mut [u8]),
+        output: &mut [T],
+        mut of: impl FnMut(Position, Cells, &mut [T]),
     ) {
         let pixels = output.chunks_exact_mut(self.plane.channels.max(1));
         let positions = self.plane.walk(units).zip(pixels);

@@ -24,7 +24,7 @@ use self::layout::{Packed, Shape};
 use crate::blob::{self, HEADER, Tag};
 use crate::q8_linear_dynamic::floats;
 use crate::units;
-use crate::{F16LinearDynamic, Q8LinearDynamic};
+use crate::{F16LinearDynamic, F32Linear, Q8LinearDynamic};
 
 /// What the gates of a recurrent kernel are made of.
 #[derive(Clone, Copy)]
@@ -47,6 +47,14 @@ const F16: Family = Family {
         kernel: "f16_recurrent_dynamic",
     },
     linear: F16LinearDynamic::KERNEL,
+};
+
+const F32: Family = Family {
+    tag: Tag {
+        word: *b"FRE1",
+        kernel: "f32_recurrent",
+    },
+    linear: F32Linear::KERNEL,
 };
 
 /// LSTM, GRU and plain recurrent layers and cells ([`NodeOp::Recurrent`]), `float32` in and out, `qint8`
@@ -106,6 +114,26 @@ impl KernelFamily for F16Recurrent {
         split: |blob, inputs| Packed::read(F16, blob)?.split(inputs),
         run: |call| run(F16, call),
         variant: |blob, isa| (F16.linear.variant)(blob, isa),
+    };
+}
+
+/// [`Q8Recurrent`] with `float32` weights: the gates are [`F32Linear`]s.
+#[derive(Clone, Copy, Debug)]
+pub struct F32Recurrent;
+
+impl KernelFamily for F32Recurrent {
+    const KERNEL: &'static Kernel = &Kernel {
+        name: F32.tag.kernel,
+        signature: Signature {
+            weight: &[float32],
+            bias: &[float32],
+            ..Signature::activations(&[float32], &[float32])
+        },
+        sizes: |node| sizes(F32, node),
+        pack: |node, blob| pack(F32, node, blob),
+        split: |blob, inputs| Packed::read(F32, blob)?.split(inputs),
+        run: |call| run(F32, call),
+        variant: |blob, isa| (F32.linear.variant)(blob, isa),
     };
 }
 

@@ -219,6 +219,16 @@ impl Geometry {
         usize::try_from(at).ok().filter(|at| *at < self.input[axis])
     }
 
+    /// Whether outputs gather inputs.
+    pub(crate) fn is_forward(&self) -> bool {
+        self.direction == Direction::Forward
+    }
+
+    /// Whether each output sees the one input at its own place.
+    pub(crate) fn is_point(&self) -> bool {
+        (self.kernel, self.stride, self.before, self.input) == ([1; 3], [1; 3], [0; 3], self.output)
+    }
+
     /// Whether the taps along the width lie beside each other in memory.
     pub(crate) fn has_lines(&self) -> bool {
         self.direction == Direction::Forward && self.dilation[2] == 1

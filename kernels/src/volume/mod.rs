@@ -14,7 +14,7 @@ pub(crate) use geometry::{Direction, Geometry, ndhwc};
 use crate::blob::{self, HEADER, Tag};
 use crate::gemm::{self, Family, Geometry as Product, Packed, Params, Weight};
 use crate::units;
-use rows::Volume;
+pub(crate) use rows::Volume;
 
 /// Which kernel a blob belongs to, and which way its windows go.
 #[derive(Clone, Copy)]

@@ -5,12 +5,12 @@ use crate::gemm::{Rows, Taps};
 
 /// Bytes of [`Geometry::input_len`].
 #[derive(Debug)]
-pub(super) struct Volume<'a> {
-    pub(super) geometry: &'a Geometry,
-    pub(super) groups: usize,
-    pub(super) input: &'a [u8],
+pub(crate) struct Volume<'a> {
+    pub(crate) geometry: &'a Geometry,
+    pub(crate) groups: usize,
+    pub(crate) input: &'a [u8],
     /// What padding holds: the input's zero point.
-    pub(super) zero_point: u8,
+    pub(crate) zero_point: u8,
 }
 
 impl Volume<'_> {

@@ -417,7 +417,7 @@ impl GraphBuilder {
     }
 
     /// `torch.nn.LSTM` or, over `[B, I]`, `torch.nn.LSTMCell`; `torch.nn.GRU` or `torch.nn.GRUCell`;
-    /// `torch.nn.RNNCell`. `initial` has the states it begins with, or none. Gives the sequence, which a
+    /// `torch.nn.RNN` or `torch.nn.RNNCell`. `initial` has the states it begins with, or none. Gives the sequence, which a
     /// cell has not, and the states after the last step.
     ///
     /// # Errors
@@ -438,7 +438,8 @@ impl GraphBuilder {
             (RecurrentCell::Lstm, _) => nn::LSTM::SPELLING,
             (RecurrentCell::Gru, 2) => nn::GRUCell::SPELLING,
             (RecurrentCell::Gru, _) => nn::GRU::SPELLING,
-            (RecurrentCell::Tanh | RecurrentCell::Relu, _) => nn::RNNCell::SPELLING,
+            (RecurrentCell::Tanh | RecurrentCell::Relu, 2) => nn::RNNCell::SPELLING,
+            (RecurrentCell::Tanh | RecurrentCell::Relu, _) => nn::RNN::SPELLING,
         };
         let inputs = [&[input], initial].concat();
         self.node_outputs(name, spelling, Op::Recurrent(recurrent), &inputs)

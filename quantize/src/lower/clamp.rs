@@ -1,4 +1,5 @@
-//! Clamps taken into the step that makes what they clamp: the bytes stay the same, a pass over them is saved.
+//! Clamps taken into the step that makes what they clamp: the bytes stay the same, a pass over them is saved;
+//! so do floats.
 //!
 //! Quantizing is monotone, so that clamping a byte twice is clamping it once to what both bounds leave, and
 //! bounds may be put together before they are quantized.
@@ -8,8 +9,8 @@ use qconfig_core::kernel::{Activation, QParams};
 
 use super::Lowering;
 use super::op::own_activation;
+use super::way::Way;
 use crate::graph::{Node, NodeId, ValueId};
-use crate::prepare::Decision;
 
 /// Clamps that follow each other behind a node, and what they leave together.
 #[derive(Clone, PartialEq, Debug)]
@@ -29,34 +30,34 @@ impl Lowering<'_> {
     pub(super) fn clamps(
         &self,
         node: &Node,
-        pattern: &str,
+        way: Way<'_>,
         typed: (DType, Option<QParams>),
     ) -> Clamps {
         let mut clamps = Clamps {
             nodes: Vec::new(),
             activation: own_activation(node),
-            pattern: pattern.into(),
+            pattern: way.pattern(node),
             output: node.output,
         };
         let graph = &self.model.graph;
         while let Some(at) = graph.only_reader(clamps.output) {
-            let (Some(node), Some(Decision::Quantized(quantized))) =
-                (graph.nodes.get(at), self.model.decisions.get(at))
+            let (Some(node), Some(decision)) = (graph.nodes.get(at), self.model.decisions.get(at))
             else {
                 break;
             };
+            let next = Way::from(decision);
             let Some(activation) = node.op.as_activation() else {
                 break;
             };
-            let dtypes = quantized.dtypes();
-            let before = self.typed(clamps.output, dtypes.input, quantized);
-            let behind = self.typed(node.output, dtypes.output, quantized);
-            if typed.1.is_none() || [before, behind] != [Ok(typed), Ok(typed)] {
+            let before = self.typed(clamps.output, next.input(), next);
+            let behind = self.typed(node.output, next.output(), next);
+            let is_alike = (way.is_float() && next.is_float()) || typed.1.is_some();
+            if !is_alike || [before, behind] != [Ok(typed), Ok(typed)] {
                 break;
             }
             clamps.nodes.push(NodeId(at));
             clamps.activation = together(clamps.activation, activation);
-            clamps.pattern = format!("{} + {}", clamps.pattern, quantized.config.pattern);
+            clamps.pattern = format!("{} + {}", clamps.pattern, next.pattern(node));
             clamps.output = node.output;
         }
         clamps

@@ -1,13 +1,13 @@
 //! Tables of rows: integers in, floats out.
 
+use qconfig_core::DType;
 use qconfig_core::kernel::{NodeOp, WeightData, WeightSpec};
-use qconfig_core::{DType, Kernel};
 use qconfig_runtime::StepInfo;
 
 use super::form::{Layout, Stored};
+use super::way::Way;
 use super::{LowerError, Lowering};
 use crate::graph::{Embedding, Node, NodeId};
-use crate::prepare::Quantized;
 
 impl Lowering<'_> {
     pub(super) fn embedding(
@@ -15,10 +15,10 @@ impl Lowering<'_> {
         at: NodeId,
         node: &Node,
         table: &Embedding,
-        quantized: &Quantized,
-        kernel: &'static Kernel,
+        way: Way<'_>,
     ) -> Result<(), LowerError> {
-        let dtypes = quantized.dtypes();
+        let op = node_op(table);
+        let kernel = self.kernel(node, way, &op)?;
         let mut inputs = Vec::new();
         for id in &node.inputs {
             let dtype = self.model.graph.values[id.0].dtype;
@@ -28,9 +28,8 @@ impl Lowering<'_> {
         let output = self.tensor(&node.name, DType::float32, None, &shape)?;
         // without rows in integers the kernel quantizes the floats
         let rows = self.model.tables.get(&at);
-        let dtype = dtypes.weight.map_or(DType::quint8, |weight| weight.dtype);
         let weight = WeightSpec {
-            dtype,
+            dtype: way.float_weight(),
             shape: table.weight.shape(),
             data: match rows {
                 Some(rows) => WeightData::U8(&rows.data),
@@ -41,11 +40,11 @@ impl Lowering<'_> {
         };
         let zero_points = rows.map(|rows| WeightSpec::float(&rows.zero_points));
         self.builder.step(StepInfo {
-            pattern: &quantized.config.pattern.to_string(),
-            dtype_config: dtypes.name,
+            pattern: &way.pattern(node),
+            dtype_config: way.dtype_config(),
             weight: Some(weight),
             parameters: zero_points.as_slice(),
-            ..StepInfo::new(&node.name, kernel, node_op(table), &inputs, output)
+            ..StepInfo::new(&node.name, kernel, op, &inputs, output)
         })?;
         self.keep(
             node.output,

@@ -1,4 +1,5 @@
-//! Lower: the dispatch table gives each quantized node its kernel; the result is a [`Plan`].
+//! Lower: the dispatch table gives each quantized node its kernel, one table those that stay float; the result
+//! is a [`Plan`].
 
 mod clamp;
 mod embedding;
@@ -7,20 +8,22 @@ mod movement;
 mod op;
 mod read;
 mod recurrent;
+mod way;
 mod weight;
 
 use std::collections::BTreeMap;
 
 use qconfig_core::DType;
-use qconfig_core::kernel::{NodeOp, QParams};
+use qconfig_core::kernel::NodeOp;
 use qconfig_runtime::{BuildError, Plan, PlanBuilder, StepInfo, TensorId};
 
 use self::form::{Layout, Stored, is_flat};
+use self::way::Way;
 use self::weight::Packed;
 use crate::bias::corrected;
 use crate::convert::{ReferenceModel, float_weights};
 use crate::graph::{Node, NodeId, Op, ValueId};
-use crate::prepare::{Decision, FloatReason, Quantized};
+use crate::prepare::{Decision, FloatReason};
 
 /// A plan, and where it keeps each value of the graph it came from.
 #[derive(Debug)]
@@ -43,7 +46,8 @@ impl Lowered {
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LowerError {
-    /// A node stays float, and plans have no float operators.
+    /// A node stays float, and there is no kernel for it on floats, or none was to be used
+    /// ([`FloatPolicy::Refuse`]).
     #[error("node `{node}` ({pattern}) stays float: {reason}")]
     Float {
         /// The node.
@@ -84,11 +88,46 @@ pub enum LowerError {
     Build(#[from] BuildError),
 }
 
-/// Binds kernels, packs weights and plans memory.
+/// What becomes of a node that is not quantized.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum FloatPolicy {
+    /// It is computed in `float32` ([`qconfig_kernels::float`]); the plan's step and the
+    /// [`report`](crate::report()) say so, and why.
+    #[default]
+    Run,
+    /// The model is refused.
+    Refuse,
+}
+
+/// How a model is lowered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct LowerOptions {
+    /// What becomes of a node that is not quantized.
+    pub float: FloatPolicy,
+}
+
+impl LowerOptions {
+    /// Models in which a node stays float are refused.
+    pub const ALL_QUANTIZED: Self = Self {
+        float: FloatPolicy::Refuse,
+    };
+}
+
+/// Binds kernels, packs weights and plans memory. Nodes that stay float run in float; their steps have the
+/// dtype config `float32`, and the [`report`](crate::report()) says why.
 ///
 /// # Errors
-/// [`LowerError`] where a node stays float, has no kernel, or a kernel refuses it.
+/// [`LowerError`] where a node has no kernel, or a kernel refuses it.
 pub fn lower(model: &ReferenceModel) -> Result<Lowered, LowerError> {
+    lower_with(model, LowerOptions::default())
+}
+
+/// [`lower`] with options.
+///
+/// # Errors
+/// [`LowerError`].
+pub fn lower_with(model: &ReferenceModel, options: LowerOptions) -> Result<Lowered, LowerError> {
     let mut lowering = Lowering {
         model,
         builder: PlanBuilder::new(),
@@ -111,16 +150,14 @@ pub fn lower(model: &ReferenceModel) -> Result<Lowered, LowerError> {
         );
     }
     for (at, (node, decision)) in model.graph.nodes.iter().zip(&model.decisions).enumerate() {
-        match decision {
-            Decision::Float(reason) => {
-                return Err(LowerError::Float {
-                    node: node.name.clone(),
-                    pattern: node.spelling.dsl.into(),
-                    reason: reason.clone(),
-                });
-            }
-            Decision::Quantized(quantized) => lowering.node(NodeId(at), node, quantized)?,
+        if let (Decision::Float(reason), FloatPolicy::Refuse) = (decision, options.float) {
+            return Err(LowerError::Float {
+                node: node.name.clone(),
+                pattern: node.spelling.dsl.into(),
+                reason: reason.clone(),
+            });
         }
+        lowering.node(NodeId(at), node, decision.into())?;
     }
     for id in &model.graph.outputs {
         let tensor = lowering.form(*id, DType::float32, None, Layout::Logical)?;
@@ -141,69 +178,56 @@ struct Lowering<'m> {
 }
 
 impl Lowering<'_> {
-    /// Dtype and parameters of a value for one side of a dtype config.
-    fn typed(
-        &self,
-        id: ValueId,
-        wanted: Option<qconfig_core::DTypeWithConstraints>,
-        quantized: &Quantized,
-    ) -> Result<(DType, Option<QParams>), LowerError> {
-        let Some(wanted) = wanted.filter(|_| quantized.is_static()) else {
-            return Ok((DType::float32, None));
-        };
-        match self.model.qparams.get(&(id, wanted.dtype)) {
-            Some(qparams) => Ok((wanted.dtype, Some(*qparams))),
-            None => Err(LowerError::NotObserved {
-                value: self.model.graph.values[id.0].name.clone(),
-                dtype: wanted.dtype,
-            }),
+    /// The order in which a node reads and writes: its operator's, or where that is all the same to it, the one
+    /// in which its first operand is kept.
+    fn layout(&self, node: &Node, shape: &[usize]) -> Layout {
+        if !op::takes_any_layout(&node.op, shape) {
+            return op::layout(&node.op, shape);
+        }
+        let mut kept = node.inputs.iter().filter_map(|id| {
+            let forms = self.values.get(id)?;
+            let spatial = !is_flat(&self.model.graph.values[id.0].shape);
+            forms.first().filter(|_| spatial).map(|form| form.layout)
+        });
+        match kept.next() {
+            Some(Layout::Logical | Layout::FlatChannelsLast(_)) => Layout::Logical,
+            Some(Layout::ChannelsLast) | None => Layout::ChannelsLast,
         }
     }
 
-    fn node(&mut self, at: NodeId, node: &Node, quantized: &Quantized) -> Result<(), LowerError> {
+    fn node(&mut self, at: NodeId, node: &Node, way: Way<'_>) -> Result<(), LowerError> {
         if self.taken.contains_key(&at) {
             return Ok(());
         }
-        let dtypes = quantized.dtypes();
-        let pattern = quantized.config.pattern.to_string();
-        let Some(kernel) = self
-            .model
-            .backend
-            .kernel(quantized.config, quantized.dtype_config)
-        else {
-            return Err(LowerError::NoKernel {
-                node: node.name.clone(),
-                backend: self.model.backend.name,
-                pattern,
-                dtype_config: dtypes.name,
-                file: quantized.config.origin.file,
-                line: quantized.config.origin.line,
-            });
-        };
         if matches!(node.op, Op::Flatten { .. } | Op::Reshape(_) | Op::Identity) {
-            return self.reshape(node, quantized);
+            return self.reshape(node, way);
         }
         if let Op::Movement(op) = &node.op {
-            return self.movement(node, op, quantized, kernel);
+            return self.movement(node, op, way);
         }
         if let Op::Embedding(op) = &node.op {
-            return self.embedding(at, node, op, quantized, kernel);
+            return self.embedding(at, node, op, way);
         }
         if let Op::Recurrent(op) = &node.op {
-            return self.recurrent(at, node, op, quantized, kernel);
+            return self.recurrent(at, node, op, way);
         }
         let first = node.inputs.first();
         let in_shape = first.map_or(vec![], |id| self.model.graph.values[id.0].shape.clone());
-        let layout = op::layout(&node.op, &in_shape);
-        let (inputs, flat) = self.operands(node, quantized, layout)?;
+        let layout = self.layout(node, &in_shape);
+        let mut node_op = op::node_op(&node.op, &in_shape, layout);
+        let kernel = self.kernel(node, way, &node_op)?;
+        let (inputs, flat) = self.operands(node, way, layout)?;
         let float = float_weights(node).into_iter().next();
+        let dtype = way.float_weight();
         let weight = match (self.model.weights.get(&(at, 0)), float) {
             (Some(weight), _) => Some(Packed::of(weight, &node.op, flat.as_deref())),
-            (None, Some(weight)) => Some(Packed::of_float(&weight, &node.op, flat.as_deref())),
+            (None, Some(weight)) => {
+                Some(Packed::of_float(&weight, dtype, &node.op, flat.as_deref()))
+            }
             (None, None) => None,
         };
         let bias = corrected(&self.model.corrections, at, op::bias(&node.op));
-        let (dtype, qparams) = self.typed(node.output, dtypes.output, quantized)?;
+        let (dtype, qparams) = self.typed(node.output, way.output(), way)?;
         let out_layout = if is_flat(&self.model.graph.values[node.output.0].shape) {
             Layout::Logical
         } else {
@@ -211,23 +235,24 @@ impl Lowering<'_> {
         };
         let shape = self.shape(node.output, out_layout);
         let output = self.tensor(&node.name, dtype, qparams, &shape)?;
-        let mut node_op = op::node_op(&node.op, &in_shape);
         if let NodeOp::MatMul { transposed } = &mut node_op {
             let right = node.inputs.get(1);
             *transposed = right.is_some_and(|id| self.transposed(*id).is_some());
         }
-        let parameters = op::parameters(&node.op);
+        let indices = op::indices(&node.op);
+        let parameters = op::parameters(&node.op, &indices);
+        let pattern = way.pattern(node);
         let step = StepInfo {
             pattern: &pattern,
-            dtype_config: dtypes.name,
+            dtype_config: way.dtype_config(),
             activation: op::own_activation(node),
             weight: weight.as_ref().map(Packed::spec),
             bias: bias.as_deref().or(op::bias(&node.op)),
             parameters: &parameters,
-            reduce_range: quantized.qconfig.activation.reduce_range,
+            reduce_range: way.reduce_range(),
             ..StepInfo::new(&node.name, kernel, node_op, &inputs, output)
         };
-        let clamps = self.clamps(node, &pattern, (dtype, qparams));
+        let clamps = self.clamps(node, way, (dtype, qparams));
         let with_clamps = StepInfo {
             pattern: &clamps.pattern,
             activation: clamps.activation,
@@ -259,12 +284,12 @@ impl Lowering<'_> {
     fn operands(
         &mut self,
         node: &Node,
-        quantized: &Quantized,
+        way: Way<'_>,
         layout: Layout,
     ) -> Result<(Vec<TensorId>, Option<Vec<usize>>), LowerError> {
         let (mut inputs, mut flat) = (Vec::new(), None);
         for id in &node.inputs {
-            let (dtype, qparams) = self.typed(*id, quantized.dtypes().input, quantized)?;
+            let (dtype, qparams) = self.typed(*id, way.input(), way)?;
             let forms = self.values.get(id).into_iter().flatten();
             let mut typed = forms.filter(|form| (form.dtype, form.qparams) == (dtype, qparams));
             let flattened = typed.find_map(|form| match form.layout {
@@ -278,7 +303,9 @@ impl Lowering<'_> {
                     inputs.push(tensor);
                     flat = Some(self.model.graph.values[origin.0].shape.clone());
                 }
-                None if matches!(node.op, Op::Add | Op::Mul) => {
+                None if matches!(node.op, Op::Add | Op::Mul | Op::Binary(_))
+                    && layout == Layout::ChannelsLast =>
+                {
                     let rank = self.model.graph.values[node.output.0].shape.len();
                     inputs.push(self.aligned(*id, dtype, qparams, rank)?);
                 }
@@ -296,10 +323,9 @@ impl Lowering<'_> {
     }
 
     /// Another shape of the same bytes; a linear layer behind it takes its features channels last.
-    fn reshape(&mut self, node: &Node, quantized: &Quantized) -> Result<(), LowerError> {
-        let dtypes = quantized.dtypes();
+    fn reshape(&mut self, node: &Node, way: Way<'_>) -> Result<(), LowerError> {
         let input = node.inputs[0];
-        let (dtype, qparams) = self.typed(input, dtypes.input, quantized)?;
+        let (dtype, qparams) = self.typed(input, way.input(), way)?;
         let shape = self.model.graph.values[node.output.0].shape.clone();
         let from_shape = self.model.graph.values[input.0].shape.clone();
         let mut readers = self.model.graph.readers(node.output).peekable();

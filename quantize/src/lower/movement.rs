@@ -1,13 +1,12 @@
 //! Operators that only move elements: another view of the same bytes where there is one, else a copy.
 
-use qconfig_core::Kernel;
 use qconfig_core::kernel::{NodeOp, Strides};
 use qconfig_runtime::StepInfo;
 
 use super::form::{Layout, Stored, channels_last_order, is_flat};
+use super::way::Way;
 use super::{LowerError, Lowering};
 use crate::graph::{Movement, Node, Op, ValueId};
-use crate::prepare::{Decision, Quantized};
 use crate::tensor::row_major;
 
 impl Lowering<'_> {
@@ -15,16 +14,14 @@ impl Lowering<'_> {
         &mut self,
         node: &Node,
         movement: &Movement,
-        quantized: &Quantized,
-        kernel: &'static Kernel,
+        way: Way<'_>,
     ) -> Result<(), LowerError> {
         if self.transposed(node.output).is_some() {
             // the products read what it reads
             return Ok(());
         }
-        let dtypes = quantized.dtypes();
         let input = node.inputs[0];
-        let (dtype, qparams) = self.typed(input, dtypes.input, quantized)?;
+        let (dtype, qparams) = self.typed(input, way.input(), way)?;
         // read as it is kept, written as the next one reads
         let kept = self.values.get(&input).into_iter().flatten();
         let kept = kept
@@ -37,9 +34,16 @@ impl Lowering<'_> {
             graph.values[node.output.0].shape.clone(),
         );
         let reader = graph.readers(node.output).next();
-        let wanted = reader.map_or(Layout::Logical, |(_, reader)| {
-            super::op::layout(&reader.op, &shape)
-        });
+        let wanted = match reader {
+            None => Layout::Logical,
+            Some((_, reader)) if super::op::takes_any_layout(&reader.op, &shape) => {
+                kept.unwrap_or(Layout::ChannelsLast)
+            }
+            Some((_, reader)) if matches!(reader.op, Op::Reshape(_) | Op::Flatten { .. }) => {
+                Layout::Logical
+            }
+            Some((_, reader)) => super::op::layout(&reader.op, &shape),
+        };
         let layout = |shape: &[usize], layout| {
             if is_flat(shape) {
                 Layout::Logical
@@ -66,13 +70,13 @@ impl Lowering<'_> {
                 self.builder.view(from, offset * bytes, to)?;
             }
             None => {
-                let pattern = quantized.config.pattern.to_string();
                 // a view of too many dimensions is refused by the kernel
-                let strides = strides.unwrap_or(Strides::IDENTITY);
+                let op = NodeOp::Rearrange(strides.unwrap_or(Strides::IDENTITY));
+                let kernel = self.kernel(node, way, &op)?;
                 self.builder.step(StepInfo {
-                    pattern: &pattern,
-                    dtype_config: dtypes.name,
-                    ..StepInfo::new(&node.name, kernel, NodeOp::Rearrange(strides), &[from], to)
+                    pattern: &way.pattern(node),
+                    dtype_config: way.dtype_config(),
+                    ..StepInfo::new(&node.name, kernel, op, &[from], to)
                 })?;
             }
         }
@@ -96,26 +100,26 @@ impl Lowering<'_> {
         let graph = &self.model.graph;
         let all = graph.nodes.iter().zip(&self.model.decisions);
         let (node, decision) = { all }.find(|(node, _)| node.output == value)?;
-        let (Op::Movement(Movement::Permute(order)), Decision::Quantized(quantized)) =
-            (&node.op, decision)
-        else {
+        let Op::Movement(Movement::Permute(order)) = &node.op else {
             return None;
         };
+        let way = Way::from(decision);
         let rank = order.len();
         let mut swapped: Vec<usize> = (0..rank).collect();
         swapped.swap(rank.checked_sub(2)?, rank - 1);
         let source = *node.inputs.first()?;
-        let dtypes = quantized.dtypes();
-        let typed = |value, side| self.typed(value, side, quantized).ok();
-        let is_same = typed(source, dtypes.input) == typed(value, dtypes.output);
+        let typed = |value, side| self.typed(value, side, way).ok();
+        let is_same = typed(source, way.input()) == typed(value, way.output());
         let mut readers = graph.readers(value).peekable();
         let is_read = readers.peek().is_some();
         let on_the_right = readers.all(|(at, reader)| {
             let is_right = matches!(reader.inputs[..], [left, _] if left != value);
-            let decision = self.model.decisions.get(at);
-            let is_static =
-                matches!(decision, Some(Decision::Quantized(quantized)) if quantized.is_static());
-            matches!(reader.op, Op::MatMul) && is_right && is_static
+            let reads = self.model.decisions.get(at).map(Way::from);
+            let is_alike = reads.is_some_and(|reads| match way {
+                Way::Float(_) => reads.is_float(),
+                Way::Quantized(_) => reads.is_static(),
+            });
+            matches!(reader.op, Op::MatMul) && is_right && is_alike
         });
         let is_hidden = is_same && is_read && on_the_right && !graph.outputs.contains(&value);
         (*order == swapped && is_hidden).then_some(source)

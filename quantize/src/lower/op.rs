@@ -19,8 +19,9 @@ pub(super) fn bias(op: &Op) -> Option<&[f32]> {
     }
 }
 
-/// What an operator has beside one weight and one bias, as [`NodeOp`] orders it.
-pub(super) fn parameters(op: &Op) -> Vec<WeightSpec<'_>> {
+/// What an operator has beside one weight and one bias, as [`NodeOp`] orders it; `indices` are those of
+/// [`indices`].
+pub(super) fn parameters<'o>(op: &'o Op, indices: &'o [f32]) -> Vec<WeightSpec<'o>> {
     match op {
         Op::BatchNorm(bn) => [&bn.weight, &bn.bias, &bn.running_mean, &bn.running_var]
             .map(|values| WeightSpec::float(values))
@@ -32,8 +33,46 @@ pub(super) fn parameters(op: &Op) -> Vec<WeightSpec<'_>> {
             ]
         }
         Op::PRelu(slopes) => vec![WeightSpec::float(slopes)],
+        Op::Select { .. } => vec![WeightSpec::float(indices)],
         _ => Vec::new(),
     }
+}
+
+/// The positions that an operator selects, as floats.
+pub(super) fn indices(op: &Op) -> Vec<f32> {
+    match op {
+        Op::Select { indices, .. } => indices.iter().map(|at| *at as f32).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Whether an operator computes the same in any order of its dimensions; `shape` is that of its first input.
+pub(super) fn takes_any_layout(op: &Op, shape: &[usize]) -> bool {
+    match op {
+        Op::Relu
+        | Op::Clamp { .. }
+        | Op::Unary(_)
+        | Op::Add
+        | Op::Mul
+        | Op::Binary(_)
+        | Op::Softmax { .. }
+        | Op::Cat { .. }
+        | Op::Pad { .. }
+        | Op::Select { .. }
+        | Op::ToFloat => true,
+        Op::Mean { axes, keepdim } | Op::Reduce { axes, keepdim, .. } => {
+            *keepdim || leaves_no_layout(axes, shape)
+        }
+        _ => false,
+    }
+}
+
+/// Whether what is left without some dimensions has the same order of elements whichever it came from: only
+/// without spatial dimensions beside the channels.
+fn leaves_no_layout(axes: &[usize], shape: &[usize]) -> bool {
+    let mut left = (0..shape.len()).filter(|axis| !axes.contains(axis));
+    let (first, second, third) = (left.next(), left.next(), left.next());
+    third.is_none() && (second.is_none() || first == Some(0))
 }
 
 /// The order of elements in which a node reads and writes values with spatial dimensions; `shape` is that
@@ -47,14 +86,10 @@ pub(super) fn layout(op: &Op, shape: &[usize]) -> Layout {
         | Op::MatMul
         | Op::Stack { .. } => Layout::Logical,
         Op::Mean { axes, keepdim } | Op::Reduce { axes, keepdim, .. } if !keepdim => {
-            // what is left of channels last has the logical order only without spatial dimensions
-            // beside the channels, and no layout of its own
-            let left: Vec<usize> = (0..shape.len())
-                .filter(|axis| !axes.contains(axis))
-                .collect();
-            match left[..] {
-                [] | [_] | [0, _] => Layout::ChannelsLast,
-                _ => Layout::Logical,
+            if leaves_no_layout(axes, shape) {
+                Layout::ChannelsLast
+            } else {
+                Layout::Logical
             }
         }
         _ => Layout::ChannelsLast,
@@ -107,8 +142,8 @@ fn pool_window3(pool: &Pool) -> Window3 {
     window3(&pool.kernel, &pool.stride, &pool.padding, &pool.dilation)
 }
 
-/// The operator; `shape` is that of its first input.
-pub(super) fn node_op(op: &Op, shape: &[usize]) -> NodeOp {
+/// The operator; `shape` is that of its first input, `layout` the order in which it reads.
+pub(super) fn node_op(op: &Op, shape: &[usize], layout: Layout) -> NodeOp {
     match op {
         Op::Conv(conv) => {
             let (kernel, groups) = (&conv.weight.shape()[2..], conv.groups);
@@ -137,11 +172,11 @@ pub(super) fn node_op(op: &Op, shape: &[usize]) -> NodeOp {
         Op::MatMul => NodeOp::MatMul { transposed: false },
         Op::PRelu(_) => NodeOp::PRelu,
         Op::Cat { axis } => NodeOp::Cat {
-            axis: stored_axis(layout(op, shape), shape.len(), *axis),
+            axis: stored_axis(layout, shape.len(), *axis),
         },
         Op::Stack { axis } => NodeOp::Cat { axis: *axis },
         Op::Softmax { axis } => NodeOp::Softmax {
-            axis: stored_axis(layout(op, shape), shape.len(), *axis),
+            axis: stored_axis(layout, shape.len(), *axis),
         },
         Op::Unary(function) => NodeOp::Unary(*function),
         Op::MaxPool(pool) if pool.kernel.len() == 3 => NodeOp::MaxPool3d {
@@ -159,7 +194,7 @@ pub(super) fn node_op(op: &Op, shape: &[usize]) -> NodeOp {
         Op::AdaptiveAvgPool(sizes) if sizes.iter().all(|size| *size == 1) => NodeOp::GlobalAvgPool,
         Op::AdaptiveAvgPool(_) => NodeOp::AdaptiveAvgPool,
         Op::Mean { axes, .. } => NodeOp::Mean {
-            axes: axis_mask(axes, layout(op, shape), shape.len()),
+            axes: axis_mask(axes, layout, shape.len()),
         },
         Op::MaxPool(pool) => NodeOp::MaxPool {
             window: pool_window(pool),
@@ -179,12 +214,11 @@ pub(super) fn node_op(op: &Op, shape: &[usize]) -> NodeOp {
             reduction, axes, ..
         } => NodeOp::Reduce {
             reduction: *reduction,
-            axes: axis_mask(axes, layout(op, shape), shape.len()),
+            axes: axis_mask(axes, layout, shape.len()),
         },
         Op::Pad {
             padding, before, ..
         } => {
-            let layout = layout(op, shape);
             let mut stored = [0; Strides::RANK];
             for (axis, count) in before.iter().enumerate() {
                 if let Some(to) = stored.get_mut(stored_axis(layout, shape.len(), axis)) {
@@ -197,7 +231,7 @@ pub(super) fn node_op(op: &Op, shape: &[usize]) -> NodeOp {
             }
         }
         Op::Select { axis, .. } => NodeOp::Select {
-            axis: stored_axis(layout(op, shape), shape.len(), *axis),
+            axis: stored_axis(layout, shape.len(), *axis),
         },
         Op::ToFloat => NodeOp::ToFloat,
         Op::Interpolate(op) => NodeOp::Interpolate(op.interpolation(&shape[2..])),

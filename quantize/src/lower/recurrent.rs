@@ -1,14 +1,14 @@
 //! Recurrent layers: one step that writes all outputs behind each other, each of them a part of that.
 
+use qconfig_core::DType;
 use qconfig_core::kernel::{WeightData, WeightSpec};
-use qconfig_core::{DType, Kernel};
 use qconfig_runtime::StepInfo;
 
 use super::form::{Layout, Stored};
+use super::way::Way;
 use super::{LowerError, Lowering, op};
 use crate::convert::QuantizedWeight;
 use crate::graph::{Node, NodeId, Recurrent};
-use crate::prepare::Quantized;
 use crate::tensor::Tensor;
 
 impl Lowering<'_> {
@@ -17,10 +17,10 @@ impl Lowering<'_> {
         at: NodeId,
         node: &Node,
         recurrent: &Recurrent,
-        quantized: &Quantized,
-        kernel: &'static Kernel,
+        way: Way<'_>,
     ) -> Result<(), LowerError> {
-        let dtypes = quantized.dtypes();
+        let op = op::node_op(&node.op, &[], Layout::Logical);
+        let kernel = self.kernel(node, way, &op)?;
         let mut inputs = Vec::new();
         for id in &node.inputs {
             inputs.push(self.form(*id, DType::float32, None, Layout::Logical)?);
@@ -29,7 +29,8 @@ impl Lowering<'_> {
         for (index, gates) in recurrent.gates.iter().enumerate() {
             for (which, weight) in [&gates.weight_ih, &gates.weight_hh].into_iter().enumerate() {
                 let rounded = self.model.weights.get(&(at, 2 * index + which));
-                parameters.push(rounded.map_or_else(|| half(weight), integers));
+                parameters
+                    .push(rounded.map_or_else(|| floats(weight, way.float_weight()), integers));
             }
             parameters.extend(
                 gates
@@ -48,17 +49,11 @@ impl Lowering<'_> {
         let name = format!("{}:all", node.name);
         let whole = self.tensor(&name, DType::float32, None, &[all])?;
         self.builder.step(StepInfo {
-            pattern: &quantized.config.pattern.to_string(),
-            dtype_config: dtypes.name,
+            pattern: &way.pattern(node),
+            dtype_config: way.dtype_config(),
             parameters: &parameters,
-            reduce_range: quantized.qconfig.activation.reduce_range,
-            ..StepInfo::new(
-                &node.name,
-                kernel,
-                op::node_op(&node.op, &[]),
-                &inputs,
-                whole,
-            )
+            reduce_range: way.reduce_range(),
+            ..StepInfo::new(&node.name, kernel, op, &inputs, whole)
         })?;
         let mut offset = 0;
         for (id, shape) in shapes {
@@ -91,10 +86,10 @@ fn integers(weight: &QuantizedWeight) -> WeightSpec<'_> {
     }
 }
 
-/// A weight that the kernel rounds to `float16`.
-fn half(weight: &Tensor) -> WeightSpec<'_> {
+/// A weight that the kernel takes as it is, or rounds to `dtype`.
+fn floats(weight: &Tensor, dtype: DType) -> WeightSpec<'_> {
     WeightSpec {
-        dtype: DType::float16,
+        dtype,
         shape: weight.shape(),
         data: WeightData::F32(weight.data()),
         scales: &[],

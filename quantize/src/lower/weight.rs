@@ -30,10 +30,16 @@ impl<'w> Packed<'w> {
         }
     }
 
-    pub(super) fn of_float(weight: &Tensor, op: &Op, flat: Option<&[usize]>) -> Packed<'static> {
+    /// Floats that a kernel takes as they are, or rounds to `dtype`.
+    pub(super) fn of_float(
+        weight: &Tensor,
+        dtype: DType,
+        op: &Op,
+        flat: Option<&[usize]>,
+    ) -> Packed<'static> {
         let (shape, order) = storage_order(weight.shape(), op, flat);
         Packed {
-            dtype: DType::float16,
+            dtype,
             shape,
             bytes: Vec::new(),
             floats: order.map(|at| weight.data()[at]).collect(),
@@ -44,7 +50,7 @@ impl<'w> Packed<'w> {
 
     pub(super) fn spec(&self) -> WeightSpec<'_> {
         let data = match self.dtype {
-            DType::float16 => WeightData::F32(&self.floats),
+            DType::float16 | DType::float32 => WeightData::F32(&self.floats),
             _ => WeightData::I8(&self.bytes),
         };
         WeightSpec {
