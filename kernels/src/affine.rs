@@ -72,11 +72,15 @@ pub(crate) fn round_ties_even(x: f32) -> f32 {
 
 /// The stored bounds that an activation leaves: `(qmin, qmax)`.
 ///
-/// torch quantizes the bounds and clamps there: relu is `qmin = zero_point`.
+/// torch quantizes the bounds and clamps there: relu is `qmin = zero_point`. Where they cross, the upper one
+/// wins.
 pub(crate) fn bounds(activation: Activation, to: Stored) -> (u8, u8) {
     match activation {
         Activation::None => (0, 255),
         Activation::Relu => (to.zero_point as u8, 255),
-        Activation::Clamp { low, high } => (quantize(low, to), quantize(high, to)),
+        Activation::Clamp { low, high } => {
+            let high = quantize(high, to);
+            (quantize(low, to).min(high), high)
+        }
     }
 }

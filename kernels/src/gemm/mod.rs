@@ -38,7 +38,9 @@ use crate::blob;
 pub(crate) use finish::{Finish, clamp};
 pub(crate) use geometry::{Geometry, Image, Taps};
 pub(crate) use packed::{Family, Packed, Params, Strip};
-pub(crate) use panels::{DEPTH, PANEL, Panels, STEP};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use panels::STEP;
+pub(crate) use panels::{DEPTH, PANEL, Panels};
 pub(crate) use rows::Rows;
 pub(crate) use weight::Weight;
 

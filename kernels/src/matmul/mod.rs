@@ -181,9 +181,7 @@ fn plan(spec: &NodeSpec<'_>) -> Result<Header, Refusal> {
             high: f32::INFINITY,
         });
     }
-    let mut output = Output::new(spec.activation, to);
-    // the upper bound wins where they cross
-    output.low = output.low.min(output.high);
+    let output = Output::new(spec.activation, to);
     let batch = output_batch(&spec.output, inputs, &product).ok_or(unfit)?;
     let header = Header::new(Broadcast::new(&[batch_a, batch_b], &batch)?, product).ok_or(
         Refusal::Shape("a dimension is zero or the node is too large"),

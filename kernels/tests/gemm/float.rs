@@ -273,6 +273,28 @@ fn many_rows_are_cut_into_units() {
     }
 }
 
+/// All products at an end of their range, in as many as an accumulator holds.
+#[test]
+fn long_dynamic_reductions_stay_exact() {
+    let mut random = Random(16);
+    for (k, m, zero_point) in [
+        (65_793, 1, 0),
+        (65_793, 13, 0),
+        (33_025, 3, -128),
+        (8192, 14, -128),
+    ] {
+        for weight in [127, -128] {
+            let mut case = case(&mut random, false);
+            (case.m, case.n, case.k) = (m, 17, k);
+            case.x = vec![255.0; m * k];
+            case.weight = Weight::I8(vec![weight; 17 * k], vec![0.5], vec![zero_point]);
+            case.bias = None;
+            case.activation = Activation::None;
+            check(&case, 0);
+        }
+    }
+}
+
 #[test]
 fn weights_that_are_not_finite_are_refused() {
     let mut random = Random(14);

@@ -410,36 +410,91 @@ fn any_split_gives_the_same_bytes() {
     }
 }
 
+/// All products at an end of their range, in as many as an accumulator holds; of one row, of a few, and of
+/// so many that a block of them is widened.
 #[test]
 fn long_reductions_stay_exact() {
     let mut random = Random(4);
-    for k in [4096, 65_793] {
-        let mut case = fill(
-            &mut random,
-            NodeOp::Linear,
-            vec![3, k],
-            vec![3, 18],
-            vec![18, k],
-        );
-        case.data.fill(255);
-        case.weight.fill(-128);
-        case.weight[..k].fill(127);
-        case.zero_points.fill(0);
-        case.input.2.zero_point = if case.input.0 == DType::qint8 {
-            -128
-        } else {
-            0
-        };
-        case.bias = None;
+    for (k, rows) in [
+        (4096, 3),
+        (8192, 14),
+        (65_793, 1),
+        (65_793, 3),
+        (65_793, 13),
+    ] {
+        let mut case = long(&mut random, rows, k, [127, -128], 0);
         // sums beyond 2^24, rounded when they become f32
         for sum in [0.9, 1.0] {
             case.data[k - 1] = (255.0 * sum) as u8;
-            case.input.2.scale = 1.0;
-            case.scales.fill(1.0);
-            case.output.2.scale = k as f32 * 129.0;
             check(&case, &mut random);
         }
     }
+}
+
+/// Differences from a zero point reach 255.
+#[test]
+fn long_reductions_with_zero_points_stay_exact() {
+    let mut random = Random(14);
+    for (k, rows) in [(8192, 14), (33_025, 1), (33_025, 3), (33_025, 13)] {
+        for (weights, zero_point) in [([127, -128], -128), ([-128, 127], 127)] {
+            let case = long(&mut random, rows, k, weights, zero_point);
+            check(&case, &mut random);
+        }
+    }
+}
+
+/// The taps of a window are as many as the products of a row.
+#[test]
+fn long_convolutions_stay_exact() {
+    let mut random = Random(24);
+    let channels = 65_793 / 9;
+    let window = Window {
+        kernel: [3, 3],
+        stride: [1, 1],
+        padding: [0; 4],
+        dilation: [1, 1],
+    };
+    for size in [3, 5] {
+        let mut case = fill(
+            &mut random,
+            NodeOp::Conv { window, groups: 1 },
+            vec![1, size, size, channels],
+            vec![1, size - 2, size - 2, 2],
+            vec![2, 3, 3, channels],
+        );
+        to_the_end(&mut case, 9 * channels, [127, -128], 0);
+        check(&case, &mut random);
+    }
+}
+
+/// A linear layer whose first channel has the one weight, whose others have the other.
+fn long(random: &mut Random, rows: usize, k: usize, weights: [i8; 2], zero_point: i32) -> Case {
+    let mut case = fill(
+        random,
+        NodeOp::Linear,
+        vec![rows, k],
+        vec![rows, 18],
+        vec![18, k],
+    );
+    to_the_end(&mut case, k, weights, zero_point);
+    case
+}
+
+/// Values that make every product as large as it can be.
+fn to_the_end(case: &mut Case, k: usize, weights: [i8; 2], zero_point: i32) {
+    case.data.fill(255);
+    case.weight.fill(weights[1]);
+    case.weight[..k].fill(weights[0]);
+    case.zero_points.fill(zero_point);
+    case.input.2.zero_point = if case.input.0 == DType::qint8 {
+        -128
+    } else {
+        0
+    };
+    case.bias = None;
+    case.input.2.scale = 1.0;
+    case.scales.fill(1.0);
+    case.output.2.scale = k as f32 * 259.0;
 }
 
 #[test]
