@@ -1,5 +1,6 @@
 """Networks and layers in torch: quantized by `torch.ao.quantization`, or the quantized operator itself."""
 
+import itertools
 import json
 
 import torch
@@ -139,6 +140,14 @@ def load(work: dict, engine: str, inputs):
                 nn.Sequential(lstm), {nn.LSTM}, dtype=torch.qint8
             )[0]
             return lambda: made(tensors[0])[0]
+        case "embedding8" | "embedding4":
+            lists, offsets = itertools.cycle(list(tensors[0])), tensors[1]
+            prepack, sums = {
+                "embedding8": (ops.embedding_bag_byte_prepack, ops.embedding_bag_byte_rowwise_offsets),
+                "embedding4": (ops.embedding_bag_4bit_prepack, ops.embedding_bag_4bit_rowwise_offsets),
+            }[kind]
+            table = prepack(weights.pop("weight"))
+            return lambda: sums(table, next(lists), offsets)
         case "fp16":
             packed = ops.linear_prepack_fp16(weights["weight"], weights["bias"])
             return lambda: ops.linear_dynamic_fp16(tensors[0], packed)

@@ -32,6 +32,17 @@ def elementwise(kind: str, aim: float) -> Row:
     return Row(f"{kind}-56x56x64", kind, f"{kind} u8, 1x56x56x64", aim, EVERY)
 
 
+def embedding(bits: int) -> Row:
+    """Out of a table that no cache holds; other rows with every call."""
+    return Row(
+        f"embedding{bits}-1048576x32x40x64",
+        f"embedding{bits}",
+        f"embedding bag {bits}-bit, 32 x 40 x 64",
+        1.3,
+        ["torch-x86", "torch-qnnpack"],
+    )
+
+
 # what is measured from a cold start
 COLD = "mobilenet_v2"
 COLD_AIM = 4.0
@@ -59,6 +70,8 @@ ROWS = [
         ["onnxruntime", "torch-x86", "torch-onednn", "torch-qnnpack"],
         50 * 4 * 256 * (256 + 256),
     ),
+    embedding(8),
+    embedding(4),
     elementwise("add", 3.0),
     elementwise("sigmoid", 3.0),
     elementwise("hardswish", 3.0),

@@ -95,13 +95,15 @@ class Bench:
             if qparams:
                 q = qparams[at]
                 value = np.rint(value / q["scale"] + q["zero_point"]).astype(np.uint8)
+            elif row.kind.startswith("embedding"):
+                value = value.astype(np.int64)
             np.save(f"{base}.{at}.npy", value)
             inputs.append(f"{base}.{at}.npy")
         if network:
             tensors["input"].tofile(f"{base}.input")
             if "onnxruntime" in self.peers(row) or "openvino" in self.peers(row):
                 as_onnx.make_network(self.folder, row.name, self.reduce_range)
-        elif row.kind != "fp16":
+        elif row.kind not in ("fp16", "embedding8", "embedding4"):
             as_onnx.make_layer(self.folder, row.name, row.kind, qparams, self.reduce_range)
         np.save(f"{base}.expected.npy", tensors["output"])
         work = {

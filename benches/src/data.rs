@@ -39,6 +39,11 @@ impl Random {
         (self.bits() >> 56) as u8
     }
 
+    /// A number below `count`.
+    pub fn below(&mut self, count: usize) -> usize {
+        ((u128::from(self.bits()) * count as u128) >> 64) as usize
+    }
+
     /// Normal values of that deviation.
     ///
     /// # Errors

@@ -5,8 +5,12 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use qconfig::backends::QNNPACK;
-use qconfig::kernel::{Activation, NodeOp, QParams, RecurrentCell, Unary, WeightData, WeightSpec};
-use qconfig::kernels::{F16LinearDynamic, Q8Add, Q8Linear, Q8LinearDynamic, Q8Lut};
+use qconfig::kernel::{
+    Activation, BagMode, NodeOp, QParams, RecurrentCell, Unary, WeightData, WeightSpec,
+};
+use qconfig::kernels::{
+    EmbeddingRowwise, F16LinearDynamic, Q8Add, Q8Linear, Q8LinearDynamic, Q8Lut,
+};
 use qconfig::quantize::{
     Gates, GraphBuilder, Recurrent, Tensor, calibrate, convert, fuse, lower, prepare,
 };
@@ -19,12 +23,14 @@ use crate::export::write_tensors;
 
 /// What the names of layers look like.
 pub const KINDS: &str = "linear-MxNxK, dynamic-MxNxK, fp16-MxNxK, add-HxWxC, sigmoid-HxWxC, hardswish-HxWxC, \
-     lstm-TxIxH";
+     lstm-TxIxH, embedding8-ROWSxBAGSxEACHxCOLUMNS, embedding4-ROWSxBAGSxEACHxCOLUMNS";
+/// Lists of indices of a table: so many that together they ask for more rows than a cache holds.
+const LISTS: usize = 512;
 
 /// A layer in eight bits and in float.
 struct Layer {
     plan: Plan<'static>,
-    /// The plan's inputs, one behind the other.
+    /// The plan's inputs, one behind the other; of a table, several sets of them.
     input: Vec<u8>,
     /// Weight, bias, inputs and output in float.
     tensors: Vec<(String, Tensor)>,
@@ -34,7 +40,8 @@ struct Layer {
 
 /// Writes a layer into a folder: `NAME.plan` and `NAME.input` for `qconfig-peer serve`,
 /// `NAME.safetensors` (`weight`, `bias`, `input.N`, `output`) and `NAME.json` (scales and zero points of
-/// the inputs, then of the output) for other libraries.
+/// the inputs, then of the output) for other libraries. Where there are several sets of inputs, the output is
+/// that of the first.
 ///
 /// # Errors
 /// Where there is no such layer, or the files cannot be written.
@@ -74,6 +81,14 @@ fn layer(name: &str) -> anyhow::Result<Layer> {
         ("hardswish", &[h, w, c]) => unary([1, h, w, c], Unary::Hardswish),
         ("lstm", &[steps, features, hidden]) => lstm(steps, features, hidden),
         ("add", &[h, w, c]) => add([1, h, w, c]),
+        ("embedding8" | "embedding4", &[rows, bags, each, columns]) => {
+            let bits = if kind == "embedding8" {
+                DType::quint8
+            } else {
+                DType::quint4x2
+            };
+            embedding(bits, [rows, columns], [bags, each])
+        }
         _ => bail!(unknown()),
     }
 }
@@ -318,6 +333,83 @@ fn unary(shape: [usize; 4], function: Unary) -> anyhow::Result<Layer> {
         input,
         tensors: vec![("input.0".into(), real), ("output".into(), output)],
         qparams: vec![from, to],
+    })
+}
+
+/// Sums of `each` rows of a table for each of `bags`; another list of rows with each call.
+fn embedding(
+    dtype: DType,
+    [rows, columns]: [usize; 2],
+    [bags, each]: [usize; 2],
+) -> anyhow::Result<Layer> {
+    let mut random = Random::new(8);
+    let weight = random.tensor(&[rows, columns], 1.0)?;
+    let (count, shape) = (bags * each, [rows, columns]);
+    let lists: Vec<i64> = (0..LISTS * count)
+        .map(|_| random.below(rows) as i64)
+        .collect();
+    let offsets: Vec<i64> = (0..bags).map(|bag| (bag * each) as i64).collect();
+    let mut sums = vec![0.0; bags * columns];
+    for (sums, list) in sums.chunks_mut(columns).zip(lists.chunks(each)) {
+        for row in list {
+            let row = &weight.data()[*row as usize * columns..][..columns];
+            sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+        }
+    }
+
+    let mut builder = PlanBuilder::new();
+    let integers = |builder: &mut PlanBuilder, name: &str, length: usize| {
+        builder.tensor(TensorInfo {
+            name,
+            dtype: DType::int64,
+            shape: &[length],
+            qparams: None,
+        })
+    };
+    let indices = integers(&mut builder, "indices", count)?;
+    let starts = integers(&mut builder, "offsets", bags)?;
+    let y = tensor(&mut builder, "y", &[bags, columns], None)?;
+    builder.input(indices)?;
+    builder.input(starts)?;
+    let op = NodeOp::EmbeddingBag {
+        mode: BagMode::Sum,
+        include_last_offset: false,
+        padding_idx: None,
+    };
+    builder.step(StepInfo {
+        weight: Some(WeightSpec {
+            dtype,
+            shape: &shape,
+            data: WeightData::F32(weight.data()),
+            scales: &[],
+            zero_points: &[],
+        }),
+        ..StepInfo::new("bags", EmbeddingRowwise::KERNEL, op, &[indices, starts], y)
+    })?;
+    builder.output(y)?;
+    let bytes = |values: &[i64]| -> Vec<u8> {
+        values
+            .iter()
+            .flat_map(|value| value.to_ne_bytes())
+            .collect()
+    };
+    let floats = |values: &[i64]| values.iter().map(|value| *value as f32).collect();
+    let sets = lists.chunks(count);
+    Ok(Layer {
+        plan: builder.finish()?,
+        input: sets
+            .flat_map(|list| [bytes(list), bytes(&offsets)].concat())
+            .collect(),
+        tensors: vec![
+            ("weight".into(), weight),
+            (
+                "input.0".into(),
+                Tensor::new(vec![LISTS, count], floats(&lists))?,
+            ),
+            ("input.1".into(), Tensor::new(vec![bags], floats(&offsets))?),
+            ("output".into(), Tensor::new(vec![bags, columns], sums)?),
+        ],
+        qparams: Vec::new(),
     })
 }
 

@@ -32,7 +32,8 @@ fn main() -> anyhow::Result<()> {
         ["first", file, input] => {
             let plan = load(file)?;
             let mut session = Session::new(plan, SessionOptions::with_isa(Isa::from_env()?))?;
-            fill(&mut session, input)?;
+            let bytes = std::fs::read(input).with_context(|| input.to_string())?;
+            fill(&mut session, &bytes).with_context(|| input.to_string())?;
             session.run()?;
             println!("{}", session.output(0)?.len());
             Ok(())
@@ -57,53 +58,86 @@ fn load(file: &str) -> anyhow::Result<Plan<'static>> {
     Plan::from_file(file, kernels).with_context(|| file.to_string())
 }
 
-/// Fills the inputs, one behind the other, with the bytes of a file.
-fn fill(session: &mut Session<'_>, file: &str) -> anyhow::Result<()> {
-    let bytes = std::fs::read(file).with_context(|| file.to_string())?;
-    let mut rest = &bytes[..];
+/// Fills the inputs, one behind the other, with bytes; how many that were.
+fn fill(session: &mut Session<'_>, bytes: &[u8]) -> anyhow::Result<usize> {
+    let mut rest = bytes;
     for index in 0..session.plan().inputs().len() {
         let input = session.input_mut(index)?;
         let (mine, more) = rest
             .split_at_checked(input.len())
-            .with_context(|| format!("{file} is too short for input {index}"))?;
+            .with_context(|| format!("too few bytes for input {index}"))?;
         input.copy_from_slice(mine);
         rest = more;
     }
-    Ok(())
+    Ok(bytes.len() - rest.len())
+}
+
+/// A session, and what it reads: one set of inputs, or several that it takes in turn.
+struct Served {
+    session: Session<'static>,
+    sets: Vec<u8>,
+    /// Bytes of a set.
+    set: usize,
+    next: usize,
+}
+
+impl Served {
+    fn new(plan: &str, input: &str, threads: usize) -> anyhow::Result<Self> {
+        let options = SessionOptions {
+            threads,
+            ..SessionOptions::with_isa(Isa::from_env()?)
+        };
+        let mut session = Session::new(load(plan)?, options)?;
+        let sets = std::fs::read(input).with_context(|| input.to_string())?;
+        let set = fill(&mut session, &sets).with_context(|| input.to_string())?;
+        session.run()?;
+        Ok(Self {
+            session,
+            next: set,
+            sets,
+            set,
+        })
+    }
+
+    /// Nanoseconds of a run, those of the next inputs included.
+    fn run(&mut self) -> anyhow::Result<u128> {
+        let start = Instant::now();
+        if self.sets.len() > self.set {
+            if self.next + self.set > self.sets.len() {
+                self.next = 0;
+            }
+            let bytes = self.sets.get(self.next..).unwrap_or_default();
+            self.next += fill(&mut self.session, bytes)?;
+        }
+        self.session.run()?;
+        Ok(start.elapsed().as_nanos())
+    }
 }
 
 fn serve() -> anyhow::Result<()> {
-    let mut session: Option<Session<'_>> = None;
+    let mut served: Option<Served> = None;
     let mut out = io::stdout().lock();
     for line in io::stdin().lock().lines() {
         let line = line?;
         let words: Vec<&str> = line.split(' ').collect();
         match words[..] {
             ["load", file, input, threads] => {
-                let options = SessionOptions {
-                    threads: threads.parse()?,
-                    ..SessionOptions::with_isa(Isa::from_env()?)
-                };
-                let mut made = Session::new(load(file)?, options)?;
-                fill(&mut made, input)?;
-                made.run()?;
-                writeln!(out, "ok {}", made.isa())?;
-                session = Some(made);
+                let made = Served::new(file, input, threads.parse()?)?;
+                writeln!(out, "ok {}", made.session.isa())?;
+                served = Some(made);
             }
             ["run", times] => {
-                let session = session.as_mut().context("`load` comes first")?;
+                let served = served.as_mut().context("`load` comes first")?;
                 let times: usize = times.parse()?;
                 let mut nanoseconds = Vec::with_capacity(times);
                 for _ in 0..times {
-                    let start = Instant::now();
-                    session.run()?;
-                    nanoseconds.push(start.elapsed().as_nanos().to_string());
+                    nanoseconds.push(served.run()?.to_string());
                 }
                 writeln!(out, "{}", nanoseconds.join(" "))?;
             }
             ["output", file] => {
-                let session = session.as_ref().context("`load` comes first")?;
-                std::fs::write(file, session.output(0)?)?;
+                let served = served.as_ref().context("`load` comes first")?;
+                std::fs::write(file, served.session.output(0)?)?;
                 writeln!(out, "ok")?;
             }
             _ => bail!("`{line}` is no request"),

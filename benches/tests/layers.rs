@@ -27,7 +27,9 @@ fn check(name: &str, least_db: f64) {
         target.copy_from_slice(mine);
         rest = more;
     }
-    assert!(rest.is_empty());
+    // a table has many lists of rows, of which this is the first
+    let is_table = name.starts_with("embedding");
+    assert_eq!(rest.is_empty(), !is_table, "{name}");
     session.run().unwrap();
 
     let description: Value = serde_json::from_slice(&read("json")).unwrap();
@@ -72,6 +74,8 @@ fn every_kind_is_near_to_its_float_layer() {
         ("sigmoid-6x5x8", 45.0),
         ("hardswish-6x5x8", 45.0),
         ("lstm-6x20x24", 30.0),
+        ("embedding8-100x6x9x16", 35.0),
+        ("embedding4-100x6x9x16", 12.0),
     ] {
         check(name, least_db);
     }
