@@ -444,6 +444,18 @@ fn quantize_weight(
 }
 
 impl ReferenceModel {
+    /// A model without decisions yet.
+    pub(crate) fn new(graph: Graph, backend: &'static qconfig_core::BackendConfig) -> Self {
+        Self {
+            graph,
+            backend,
+            decisions: Vec::new(),
+            qparams: BTreeMap::new(),
+            weights: BTreeMap::new(),
+            tables: BTreeMap::new(),
+        }
+    }
+
     /// The graph.
     pub fn graph(&self) -> &Graph {
         &self.graph

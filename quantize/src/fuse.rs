@@ -7,11 +7,21 @@ use crate::graph::{BatchNorm, ConvTranspose, Graph, Node, Op};
 /// Fuses every chain of modules for which the backend names a fused module, the longest first
 /// (`torch.ao.quantization.quantize_fx.fuse_fx`).
 pub fn fuse(graph: &Graph, backend: &BackendConfig) -> Graph {
+    fuse_where(graph, backend, |_, _| true)
+}
+
+/// As [`fuse`], chains that may become one alone.
+pub(crate) fn fuse_where(
+    graph: &Graph,
+    backend: &BackendConfig,
+    may: impl Fn(&Graph, &[usize]) -> bool,
+) -> Graph {
     let mut graph = graph.clone();
     let mut at = 0;
     while at < graph.nodes.len() {
         for len in (2..=Pattern::MAX_CHAIN).rev() {
             if let Some(chain) = chain_from(&graph, at, len)
+                && may(&graph, &chain)
                 && let Some(config) = backend.find(&spellings(&graph, &chain))
                 && let Some(fused) = fused(&graph, at, config)
                 && let Some(mut node) = merge(&graph, &chain, config.fuser)

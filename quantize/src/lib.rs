@@ -3,6 +3,8 @@
 //! [`Graph`] -> [`fuse`] -> [`prepare`] -> [`calibrate`] -> [`convert`] ([`ReferenceModel`]) ->
 //! [`lower`] ([`Lowered`], a plan).
 //!
+//! A model that brings its scales along goes from [`Graph`] to [`ReferenceModel`] by [`adopt`].
+//!
 //! No backend is known here by name: every pass takes a `BackendConfig`.
 
 mod bias;
@@ -10,6 +12,7 @@ mod calibrate;
 mod convert;
 mod float;
 mod fuse;
+mod given;
 mod graph;
 mod lower;
 pub mod observer;
@@ -25,6 +28,7 @@ pub use calibrate::{CalibrateError, Calibrated, calibrate};
 pub use convert::{ConvertError, QuantizedTable, QuantizedWeight, ReferenceModel, convert};
 pub use float::{InputError, Values, check_inputs};
 pub use fuse::fuse;
+pub use given::{Given, Missing, adopt};
 pub use graph::{
     Bag, BatchNorm, Conv, ConvTranspose, Embedding, Gates, Graph, GraphBuilder, GraphError,
     GraphProblem, Interpolate, Linear, Movement, Node, NodeId, Norm, Op, Pool, Recurrent, Target,

@@ -10,6 +10,7 @@ use qconfig_core::{
 use regex_lite::Regex;
 
 use crate::fuse::{chain_from, merge, replace, spellings};
+use crate::given::Missing;
 use crate::graph::{Graph, NodeId, ValueId};
 use crate::observer::Observer;
 
@@ -65,6 +66,8 @@ pub enum FloatReason {
     NoPattern,
     /// No dtype config of the pattern fits the qconfig: for each one, why.
     NoDTypeConfig(Vec<Reason>),
+    /// The model brings its own quantization along, and the node is not part of it.
+    Given(Missing),
 }
 
 impl fmt::Display for FloatReason {
@@ -72,6 +75,7 @@ impl fmt::Display for FloatReason {
         match self {
             Self::NoQConfig => f.write_str("the qconfig mapping leaves it float"),
             Self::NoPattern => f.write_str("the backend has no pattern for it"),
+            Self::Given(missing) => missing.fmt(f),
             Self::NoDTypeConfig(reasons) => {
                 f.write_str("no dtype config fits the qconfig")?;
                 reasons

@@ -10,11 +10,12 @@ mod movement;
 mod norm;
 mod pad;
 mod pool;
+mod quantized;
 
 use std::collections::BTreeMap;
 
 use qconfig_core::{DType, Spelling};
-use qconfig_quantize::{Graph, GraphBuilder, GraphError, Op, Tensor, ValueId};
+use qconfig_quantize::{Given, Graph, GraphBuilder, GraphError, Op, Tensor, ValueId};
 
 use crate::array::{Array, ElementType};
 use crate::attributes::{AttributeError, Attributes};
@@ -43,6 +44,8 @@ pub struct Imported {
     pub values: BTreeMap<String, ValueId>,
     /// Nodes that were constant.
     pub folded: usize,
+    /// Scales and zero points that the model has itself; empty for a float model.
+    pub given: Given,
 }
 
 /// A model cannot become a graph.
@@ -105,6 +108,9 @@ pub enum ImportError {
     /// An output does not depend on any input.
     #[error("output `{0}` is a constant")]
     Constant(String),
+    /// An output is the integers of a quantized value.
+    #[error("output `{0}` is 8-bit integers; a graph gives floats")]
+    Integers(String),
 }
 
 fn list(names: &[String]) -> String {
@@ -125,6 +131,8 @@ enum Bound {
     /// A value of the graph with zeros around it, `[before, behind]` of each dimension: a window that
     /// follows takes them as its padding.
     Padded(ValueId, Vec<[usize; 2]>),
+    /// A value of the graph as the integers that it is quantized to.
+    Quantized(ValueId),
 }
 
 /// Turns a model into a graph.
@@ -154,6 +162,10 @@ pub fn import(model: &Model, options: &ImportOptions) -> Result<Imported, Import
         builder: GraphBuilder::new(),
         bound: BTreeMap::new(),
         folded: 0,
+        given: Given::default(),
+        dequantized: BTreeMap::new(),
+        operands: BTreeMap::new(),
+        readers: quantized::readers(model),
     };
     importer.inputs(options)?;
     for node in &model.nodes {
@@ -173,6 +185,7 @@ pub fn import(model: &Model, options: &ImportOptions) -> Result<Imported, Import
                 })?);
             }
             Some(Bound::Constant(_)) => return Err(ImportError::Constant(name.clone())),
+            Some(Bound::Quantized(_)) => return Err(ImportError::Integers(name.clone())),
             None => {
                 return Err(ImportError::Value {
                     node: "graph outputs".into(),
@@ -185,12 +198,13 @@ pub fn import(model: &Model, options: &ImportOptions) -> Result<Imported, Import
         .bound
         .iter()
         .filter_map(|(name, bound)| match bound {
-            Bound::Value(id) => Some((name.clone(), *id)),
+            Bound::Value(id) | Bound::Quantized(id) => Some((name.clone(), *id)),
             _ => None,
         });
     Ok(Imported {
         values: values.collect(),
         folded: importer.folded,
+        given: importer.given,
         graph: importer.builder.finish(&outputs)?,
         outputs: model.outputs.clone(),
     })
@@ -201,6 +215,13 @@ struct Importer<'m> {
     builder: GraphBuilder,
     bound: BTreeMap<String, Bound>,
     folded: usize,
+    given: Given,
+    /// Constants that were integers of 8 bits.
+    dequantized: BTreeMap<String, quantized::Dequantized>,
+    /// Those of them that are values of the graph.
+    operands: BTreeMap<String, ValueId>,
+    /// How many nodes read each value.
+    readers: BTreeMap<String, usize>,
 }
 
 /// A node on its way into the graph.
@@ -238,6 +259,19 @@ impl From<AttributeError> for Refusal {
 impl From<GraphError> for Refusal {
     fn from(error: GraphError) -> Self {
         Refusal::Graph(error)
+    }
+}
+
+impl Refusal {
+    fn of(self, node: &Node) -> ImportError {
+        match self {
+            Refusal::Graph(error) => ImportError::Graph(error),
+            Refusal::Problem(problem) => ImportError::Node {
+                node: node.name.clone(),
+                operator: node.operator(),
+                problem,
+            },
+        }
     }
 }
 
@@ -310,6 +344,16 @@ impl Importer<'_> {
         Ok(())
     }
 
+    /// The inputs of a node, if all are constants.
+    fn constants(&self, node: &Node) -> Option<Vec<Option<&Array>>> {
+        let of = |name: &String| match self.bound.get(name) {
+            None => Some(None),
+            Some(Bound::Constant(array)) => Some(Some(array)),
+            Some(_) => None,
+        };
+        node.inputs.iter().map(of).collect()
+    }
+
     fn node(&mut self, node: &Node) -> Result<(), ImportError> {
         let opset = self.model.opset;
         if let Some(missing) = node
@@ -322,16 +366,22 @@ impl Importer<'_> {
                 value: missing.clone(),
             });
         }
-        let constants: Option<Vec<Option<&Array>>> = node
-            .inputs
-            .iter()
-            .map(|name| match self.bound.get(name) {
-                None => Some(None),
-                Some(Bound::Constant(array)) => Some(Some(array)),
-                Some(_) => None,
-            })
-            .collect();
-        if let Some(constants) = constants {
+        let place = Place { node, opset };
+        let is_constant = self.constants(node).is_some();
+        if is_constant && node.op_type == "DequantizeLinear" {
+            let floats = self.dequantize_constant(place);
+            if let Some(floats) = floats.map_err(|refusal| refusal.of(node))? {
+                self.folded += 1;
+                let name = node.outputs.first().cloned().unwrap_or_default();
+                self.bound.insert(name, Bound::Constant(floats));
+                return Ok(());
+            }
+        } else if let Some(parts) =
+            quantized::parts(self, node).map_err(|problem| Refusal::Problem(problem).of(node))?
+        {
+            return parts.iter().try_for_each(|part| self.node(part));
+        }
+        if let Some(constants) = self.constants(node) {
             let outputs = evaluate(node, &constants, opset)?;
             self.folded += 1;
             for (name, array) in node.outputs.iter().zip(outputs) {
@@ -339,16 +389,8 @@ impl Importer<'_> {
             }
             return Ok(());
         }
-        let outputs = self
-            .operator(Place { node, opset })
-            .map_err(|refusal| match refusal {
-                Refusal::Graph(error) => ImportError::Graph(error),
-                Refusal::Problem(problem) => ImportError::Node {
-                    node: node.name.clone(),
-                    operator: node.operator(),
-                    problem,
-                },
-            })?;
+        let outputs = self.operator(place).map_err(|refusal| refusal.of(node))?;
+        let outputs = self.note(place, outputs);
         for (name, bound) in node.outputs.iter().zip(outputs) {
             if !name.is_empty() {
                 self.bound.insert(name.clone(), bound);
@@ -364,6 +406,8 @@ impl Importer<'_> {
         let id = match at.node.op_type.as_str() {
             "Shape" => return self.shape(at),
             "Pad" => return self.pad(at),
+            "QuantizeLinear" => return self.quantize_linear(at),
+            "DequantizeLinear" => return self.dequantize_linear(at),
             "Conv" => self.conv(at)?,
             "ConvTranspose" => self.conv_transpose(at)?,
             "Gemm" => self.gemm(at)?,
@@ -393,7 +437,7 @@ impl Importer<'_> {
         match self.bound.get(name) {
             None => Err(Problem::Missing(input)),
             Some(Bound::Constant(array)) => Ok(array.shape().to_vec()),
-            Some(Bound::Value(id)) => Ok(self.builder.shape(*id).to_vec()),
+            Some(Bound::Value(id) | Bound::Quantized(id)) => Ok(self.builder.shape(*id).to_vec()),
             Some(Bound::Padded(id, pads)) => {
                 let sizes = self.builder.shape(*id).iter().zip(pads);
                 Ok(sizes
@@ -421,7 +465,12 @@ impl Importer<'_> {
             None => Err(Problem::Missing(input).into()),
             Some(Bound::Value(id)) => Ok(id),
             Some(Bound::Padded(id, pads)) => Ok(self.materialized(name, id, &pads)?),
-            Some(Bound::Constant(_)) => unsupported(format!("a constant as input {input}")),
+            Some(Bound::Constant(_)) => match self.quantized_constant(name)? {
+                Some(id) => Ok(id),
+                None => unsupported(format!("a constant as input {input}")),
+            },
+            Some(Bound::Quantized(id)) if quantized::moves_only(at.node) => Ok(id),
+            Some(Bound::Quantized(_)) => unsupported("8-bit integers as an input"),
         }
     }
 
