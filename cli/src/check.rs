@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use qconfig::quantize::{Decision, FloatReason, Graph, Prepared};
+use qconfig::quantize::{Decision, FloatReason, Graph, adopt};
 use serde_json::{Value, json};
 
 use crate::model::{self, ModelArgs};
@@ -38,11 +38,19 @@ struct Row {
 /// What was found, and whether that is a failure.
 pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<(String, bool)> {
     let imported = model::load(&args.model, &args.open)?;
-    let prepared = args.scheme.prepare(&imported.graph)?;
     let backend = args.scheme.backend()?;
-    let rows = rows(prepared.graph(), &prepared, backend);
-    let float = prepared
-        .decisions()
+    let (graph, decisions) = match imported.is_quantized() {
+        true => {
+            let model = adopt(&imported.graph, backend, &imported.given);
+            (model.graph().clone(), model.decisions().to_vec())
+        }
+        false => {
+            let prepared = args.scheme.prepare(&imported.graph)?;
+            (prepared.graph().clone(), prepared.decisions().to_vec())
+        }
+    };
+    let rows = rows(&graph, &decisions, backend);
+    let float = decisions
         .iter()
         .filter(|decision| matches!(decision, Decision::Float(_)))
         .count();
@@ -91,8 +99,12 @@ impl Row {
     }
 }
 
-fn rows(graph: &Graph, prepared: &Prepared, backend: &'static qconfig::BackendConfig) -> Vec<Row> {
-    let nodes = graph.nodes().iter().zip(prepared.decisions());
+fn rows(
+    graph: &Graph,
+    decisions: &[Decision],
+    backend: &'static qconfig::BackendConfig,
+) -> Vec<Row> {
+    let nodes = graph.nodes().iter().zip(decisions);
     nodes
         .map(|(node, decision)| {
             let chain: Vec<&str> = node.chain.iter().map(|spelling| spelling.dsl).collect();

@@ -86,8 +86,12 @@ fn of_model(model: &Model, args: &ModelArgs) -> Value {
         .sum();
     let graph = match import(model, &options(args)) {
         Ok(imported) => format!(
-            "{} nodes to quantize, {} folded",
+            "{} nodes {}, {} folded",
             imported.graph.nodes().len(),
+            match imported.is_quantized() {
+                true => "of a quantized model, with scales for its values",
+                false => "to quantize",
+            },
             imported.folded
         ),
         Err(error) => format!("cannot be imported: {error}"),

@@ -1,4 +1,4 @@
-//! Models from files: `.onnx`, which is run in float, or a saved plan.
+//! Models from files: `.onnx`, which is run in float, or as a plan where it is quantized, or a saved plan.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use qconfig::onnx::{ImportOptions, Imported, Model};
-use qconfig::quantize::{Graph, Tensor, set_input};
+use qconfig::quantize::{Graph, Tensor, adopt, lower, set_input};
 use qconfig::runtime::{Plan, Session, SessionOptions};
 use qconfig::{DType, Isa, Kernel, backends};
 
@@ -103,7 +103,17 @@ impl Runner {
     /// By the file's extension.
     pub(crate) fn open(path: &Path, args: &ModelArgs, threads: usize) -> anyhow::Result<Self> {
         match path.extension().and_then(|extension| extension.to_str()) {
-            Some("onnx") => Ok(Self::Float(Box::new(load(path, args)?))),
+            Some("onnx") => {
+                let imported = load(path, args)?;
+                if !imported.is_quantized() {
+                    return Ok(Self::Float(Box::new(imported)));
+                }
+                let model = adopt(&imported.graph, &backends::QNNPACK, &imported.given);
+                let plan = lower(&model)
+                    .with_context(|| path.display().to_string())?
+                    .plan;
+                Ok(Self::Plan(Box::new(session(plan, threads)?)))
+            }
             Some("plan") => Ok(Self::Plan(Box::new(session(plan(path)?, threads)?))),
             _ => bail!("{}: models are .onnx or .plan files", path.display()),
         }

@@ -1,12 +1,14 @@
-//! `qconfig quantize`: a float model, samples to calibrate with, and out comes a plan.
+//! `qconfig quantize`: a float model, samples to calibrate with, and out comes a plan. A model that is
+//! quantized already keeps its own scales, and needs no samples.
 
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
+use qconfig::onnx::{Imported, export, write};
 use qconfig::quantize::{
-    Decision, Graph, Prepared, ReferenceModel, calibrate, convert, correct_bias, fuse, lower,
-    prepare,
+    Decision, Graph, Prepared, ReferenceModel, adopt, calibrate, convert, correct_bias, fuse,
+    lower, prepare,
 };
 use qconfig::{BackendConfig, QConfig, QConfigMapping, qconfig_mapping_with};
 use serde_json::{Value, json};
@@ -101,7 +103,8 @@ pub(crate) struct QuantizeArgs {
     /// average over the first 16 samples.
     #[arg(long)]
     no_bias_correction: bool,
-    /// Where the plan goes.
+    /// Where the plan goes; to a file that ends in .onnx a model goes that other runtimes run, with
+    /// QuantizeLinear and DequantizeLinear around each quantized operator.
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
     /// Prints JSON.
@@ -167,6 +170,44 @@ pub(crate) fn needs_samples(prepared: &Prepared) -> bool {
 
 pub(crate) fn run(args: &QuantizeArgs) -> anyhow::Result<String> {
     let imported = model::load(&args.model, &args.open)?;
+    let model = match imported.is_quantized() {
+        true => adopt(&imported.graph, args.scheme.backend()?, &imported.given),
+        false => quantized(args, &imported)?,
+    };
+    let mut summary = Summary {
+        nodes: model.graph().nodes().len(),
+        float: model
+            .decisions()
+            .iter()
+            .filter(|decision| matches!(decision, Decision::Float(_)))
+            .count(),
+        folded: imported.folded,
+        weights: imported.graph.weight_bytes(),
+        is_given: imported.is_quantized(),
+        bytes: 0,
+        plan: None,
+    };
+    let to = args
+        .output
+        .extension()
+        .and_then(|extension| extension.to_str());
+    let bytes = if to == Some("onnx") {
+        write(&export(&model, &imported.outputs)?)?
+    } else {
+        let plan = lower(&model)?.plan;
+        summary.plan = Some((plan.steps().len(), plan.arena_bytes()));
+        plan.to_bytes()
+    };
+    summary.bytes = bytes.len();
+    std::fs::write(&args.output, &bytes).with_context(|| args.output.display().to_string())?;
+    Ok(match args.json {
+        true => serde_json::to_string_pretty(&summary.json(args))?,
+        false => summary.text(args),
+    })
+}
+
+/// A float model, calibrated and converted.
+fn quantized(args: &QuantizeArgs, imported: &Imported) -> anyhow::Result<ReferenceModel> {
     let prepared = args.scheme.prepare(&imported.graph)?;
     let wanted = model::wanted(&imported.graph);
     let samples = match (&args.data[..], needs_samples(&prepared)) {
@@ -181,26 +222,7 @@ pub(crate) fn run(args: &QuantizeArgs) -> anyhow::Result<String> {
     if let (Some(samples), false) = (&samples, args.no_bias_correction) {
         correct(&mut model, samples, limit)?;
     }
-    let lowered = lower(&model)?;
-    let bytes = lowered.plan.to_bytes();
-    std::fs::write(&args.output, &bytes).with_context(|| args.output.display().to_string())?;
-    let summary = Summary {
-        nodes: model.graph().nodes().len(),
-        float: model
-            .decisions()
-            .iter()
-            .filter(|decision| matches!(decision, Decision::Float(_)))
-            .count(),
-        folded: imported.folded,
-        weights: imported.graph.weight_bytes(),
-        plan: bytes.len(),
-        steps: lowered.plan.steps().len(),
-        arena: lowered.plan.arena_bytes(),
-    };
-    Ok(match args.json {
-        true => serde_json::to_string_pretty(&summary.json(args))?,
-        false => summary.text(args),
-    })
+    Ok(model)
 }
 
 struct Summary {
@@ -208,43 +230,52 @@ struct Summary {
     float: usize,
     folded: usize,
     weights: usize,
-    plan: usize,
-    steps: usize,
-    arena: usize,
+    /// Whether the model brought its quantization along.
+    is_given: bool,
+    /// Of the file.
+    bytes: usize,
+    /// Steps and arena of a plan.
+    plan: Option<(usize, usize)>,
 }
 
 impl Summary {
     fn json(&self, args: &QuantizeArgs) -> Value {
         json!({
             "model": args.model.display().to_string(),
-            "plan": args.output.display().to_string(),
+            "output": args.output.display().to_string(),
+            "quantization": if self.is_given { "the model's own" } else { "calibrated" },
             "nodes": self.nodes,
             "float_nodes": self.float,
             "folded_nodes": self.folded,
             "float_weight_bytes": self.weights,
-            "plan_bytes": self.plan,
-            "steps": self.steps,
-            "arena_bytes": self.arena,
+            "output_bytes": self.bytes,
+            "steps": self.plan.map(|(steps, _)| steps),
+            "arena_bytes": self.plan.map(|(_, arena)| arena),
         })
     }
 
     fn text(&self, args: &QuantizeArgs) -> String {
         let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
         let mut text = format!(
-            "{}: {} nodes quantized, {} float, {} constant ones folded\n",
+            "{}: {} nodes quantized{}, {} float, {} constant ones folded\n",
             args.model.display(),
             self.nodes - self.float,
+            if self.is_given {
+                " as the model says"
+            } else {
+                ""
+            },
             self.float,
             self.folded
         );
-        text += &format!(
-            "{}: {} steps, {:.2} MiB (float weights {:.2} MiB), {:.2} MiB to run in\n",
-            args.output.display(),
-            self.steps,
-            mib(self.plan),
-            mib(self.weights),
-            mib(self.arena)
-        );
+        let (path, file, weights) = (args.output.display(), mib(self.bytes), mib(self.weights));
+        text += &match self.plan {
+            Some((steps, arena)) => format!(
+                "{path}: {steps} steps, {file:.2} MiB (float weights {weights:.2} MiB), {:.2} MiB to run in\n",
+                mib(arena)
+            ),
+            None => format!("{path}: {file:.2} MiB (float weights {weights:.2} MiB)\n"),
+        };
         if self.float > 0 {
             text += &format!(
                 "why nodes stay float: qconfig check {}\n",

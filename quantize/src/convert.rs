@@ -453,6 +453,7 @@ impl ReferenceModel {
             qparams: BTreeMap::new(),
             weights: BTreeMap::new(),
             tables: BTreeMap::new(),
+            corrections: BTreeMap::new(),
         }
     }
 
@@ -474,6 +475,13 @@ impl ReferenceModel {
     /// The quantized table of the node at a position.
     pub fn table(&self, node: usize) -> Option<&QuantizedTable> {
         self.tables.get(&NodeId(node))
+    }
+
+    /// The bias of the node at a position, with its correction.
+    pub fn bias(&self, node: usize) -> Option<Vec<f32>> {
+        let found = crate::lower::op::bias(&self.graph.nodes.get(node)?.op);
+        let corrected = crate::bias::corrected(&self.corrections, NodeId(node), found);
+        corrected.or_else(|| found.map(<[f32]>::to_vec))
     }
 
     /// The quantized weight of the node at a position; of a recurrent layer, the first.

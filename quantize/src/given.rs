@@ -155,6 +155,20 @@ fn fit(
         }
         _ => return Err(Missing::Weight),
     };
+    // these hand bytes on as they are
+    let keeps = matches!(
+        node.op,
+        Op::Relu | Op::Clamp { .. } | Op::MaxPool(_) | Op::Interpolate(_)
+    );
+    if keeps
+        && values
+            .iter()
+            .any(|(_, pair)| Some(*pair) != values.first().map(|(_, pair)| *pair))
+    {
+        let why =
+            "the operator keeps the scale of its input, and the model gives its output another";
+        return Err(Missing::Config(why.into()));
+    }
     let mut why = "the backend has no dtype config for 8-bit values".to_owned();
     // every qint8 is a quint8 whose zero point is 128 more
     let all_are = |dtype| values.iter().all(|(_, (found, _))| *found == dtype);

@@ -6,11 +6,14 @@ use std::io::Read;
 
 use qconfig_backends::QNNPACK;
 use qconfig_core::Isa;
+use qconfig_core::{QConfig, QConfigMapping};
 use qconfig_onnx::{
-    Array, Attributes, Dimension, ElementType, ImportOptions, Imported, Input, Model, Node, import,
-    read,
+    Array, Attributes, Dimension, ElementType, ImportOptions, Imported, Input, Model, Node, export,
+    import, read, write,
 };
-use qconfig_quantize::{LowerError, Lowered, adopt, lower};
+use qconfig_quantize::{
+    LowerError, Lowered, ReferenceModel, Tensor, adopt, calibrate, convert, fuse, lower, prepare,
+};
 use qconfig_runtime::{Session, SessionOptions};
 use qconfig_tests::golden::{self, Archive, Values};
 use serde_json::Value;
@@ -274,5 +277,96 @@ fn digits_end_to_end_have_onnx_runtimes_top_1() {
             equal += output.iter().zip(expected).filter(|(a, b)| a == b).count();
         }
         println!("{name}: {equal} of {} logits equal", images.len() * 10);
+    }
+}
+
+/// What a session answers to each input.
+fn answers(mut session: Session<'static>, inputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
+    let output = session.plan().outputs()[0];
+    let len = session
+        .plan()
+        .tensor(output)
+        .unwrap()
+        .shape()
+        .iter()
+        .product();
+    let run = |input: &Vec<f32>| {
+        let mut output = vec![0.0; len];
+        session.set_input_f32(0, input).unwrap();
+        session.run().unwrap();
+        session.output_f32(0, &mut output).unwrap();
+        output
+    };
+    inputs.iter().map(run).collect()
+}
+
+/// Writes a model as ONNX and reads it again: it must answer the same bits, every node quantized as before.
+fn check_written(name: &str, model: &ReferenceModel, inputs: &[Vec<f32>]) {
+    let written = write(&export(model, &["answer".into()]).unwrap()).unwrap();
+    let again = imported(&read(&written).unwrap());
+    assert_eq!(again.outputs, ["answer"]);
+    let read = adopt(&again.graph, &QNNPACK, &again.given);
+    let weights = |model: &ReferenceModel| {
+        let nodes = 0..model.graph().nodes().len();
+        let weights = nodes.filter_map(|at| model.weight(at).cloned());
+        weights.collect::<Vec<_>>()
+    };
+    assert!(
+        weights(model) == weights(&read),
+        "{name}: the weights are others"
+    );
+    assert!(!weights(&read).is_empty(), "{name}");
+    let before = answers(session(lower(model).unwrap()), inputs);
+    let after = answers(session(lower(&read).unwrap()), inputs);
+    assert_eq!(before, after, "{name}");
+}
+
+#[test]
+fn what_is_written_answers_the_same_when_read_again() {
+    for name in ["digits_qdq", "digits_qoperator"] {
+        let found = imported(&model(name));
+        let model = adopt(&found.graph, &QNNPACK, &found.given);
+        check_written(name, &model, &digits());
+    }
+    let archive = Archive::open("onnx/small.npz");
+    let models = archive.meta["models"].as_array().unwrap();
+    let images = |name: &str| -> Vec<Vec<f32>> {
+        let entry = models.iter().find(|entry| entry["model"] == name).unwrap();
+        let array = archive.array(entry["inputs"]["input"].as_str().unwrap());
+        let len = array.f32().len() / array.shape[0];
+        array.f32().chunks_exact(len).map(<[f32]>::to_vec).collect()
+    };
+    for name in [
+        "pads_qdq_u8",
+        "pads_qdq_s8_symmetric_per_tensor",
+        "pads_qoperator_u8_per_tensor",
+    ] {
+        let found = imported(&model(name));
+        let model = adopt(&found.graph, &QNNPACK, &found.given);
+        check_written(name, &model, &images(name));
+    }
+    for (name, qconfig) in [
+        (
+            "digits_float",
+            QConfig::DEFAULT_PER_CHANNEL_SYMMETRIC_QNNPACK,
+        ),
+        ("digits_float", QConfig::QNNPACK),
+        ("pads_clean", QConfig::DEFAULT_PER_CHANNEL_SYMMETRIC_QNNPACK),
+        ("pads_clean", QConfig::QNNPACK),
+    ] {
+        let found = imported(&model(name));
+        let shape = &found.graph.value(found.graph.inputs()[0]).shape;
+        let inputs = match name {
+            "digits_float" => digits(),
+            _ => images(name),
+        };
+        let samples = inputs
+            .iter()
+            .take(20)
+            .map(|input| [Tensor::new(shape.clone(), input.clone()).unwrap()]);
+        let mapping = QConfigMapping::new().global(Some(qconfig));
+        let prepared = prepare(&fuse(&found.graph, &QNNPACK), &QNNPACK, &mapping).unwrap();
+        let model = convert(&calibrate(&prepared, samples, |_| {}).unwrap()).unwrap();
+        check_written(name, &model, &inputs);
     }
 }

@@ -48,6 +48,13 @@ pub struct Imported {
     pub given: Given,
 }
 
+impl Imported {
+    /// Whether the model brings scales and zero points along.
+    pub fn is_quantized(&self) -> bool {
+        !self.given.values.is_empty()
+    }
+}
+
 /// A model cannot become a graph.
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -5,7 +5,7 @@ mod clamp;
 mod embedding;
 mod form;
 mod movement;
-mod op;
+pub(crate) mod op;
 mod read;
 mod recurrent;
 mod way;

@@ -10,7 +10,7 @@ pub(super) fn own_activation(node: &Node) -> Activation {
     node.op.as_activation().unwrap_or(node.activation)
 }
 
-pub(super) fn bias(op: &Op) -> Option<&[f32]> {
+pub(crate) fn bias(op: &Op) -> Option<&[f32]> {
     match op {
         Op::Conv(conv) => conv.bias.as_deref(),
         Op::ConvTranspose(conv) => conv.bias.as_deref(),
