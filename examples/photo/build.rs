@@ -13,7 +13,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let given = |name: &str| env::var(format!("QCONFIG_{name}")).ok();
     let file = |path: &Path| -> Result<String, Box<dyn Error>> {
-        let path = fs::canonicalize(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let path =
+            fs::canonicalize(path).map_err(|error| format!("{}: {error}", path.display()))?;
         println!("cargo::rerun-if-changed={}", path.display());
         Ok(path.display().to_string())
     };

@@ -27,6 +27,7 @@ mod flow;
 mod interpolate;
 mod matmul;
 mod movement;
+mod onnx_models;
 mod quantized_models;
 mod recurrent;
 mod sharing;

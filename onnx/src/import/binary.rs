@@ -1,9 +1,10 @@
-//! Operators of two tensors.
+//! Operators of two tensors, or of several one after the other.
 
-use qconfig_core::kernel::Unary;
+use qconfig_core::kernel::{Binary, Unary};
 use qconfig_quantize::ValueId;
 
-use super::{Bound, Importer, Place, Refusal, unsupported};
+use super::{Bound, Importer, Place, Refusal};
+use crate::eval::Problem;
 
 impl Importer<'_> {
     /// The one number that an input is, if it is a constant of one element.
@@ -11,17 +12,20 @@ impl Importer<'_> {
         let name = at.node.inputs.get(input)?;
         match self.bound.get(name)? {
             Bound::Constant(array) => match array.to_f32()?[..] {
-                [one] => Some(one),
+                // one element of more dimensions than the other operand would change the shape
+                [one] if array.shape().len() <= self.shape_of(at, 1 - input.min(1)).ok()?.len() => {
+                    Some(one)
+                }
                 _ => None,
             },
             _ => None,
         }
     }
 
-    pub(super) fn binary(&mut self, at: Place<'_>) -> Result<ValueId, Refusal> {
+    /// A function of one value and a number, where one operand is that.
+    fn scalar(&self, at: Place<'_>) -> Option<(usize, Unary)> {
         let numbers = [self.number(at, 0), self.number(at, 1)];
-        let op = at.node.op_type.as_str();
-        let (value, function) = match (op, numbers) {
+        Some(match (at.node.op_type.as_str(), numbers) {
             ("Add", [Some(x), None]) => (1, Unary::AddScalar { other: x.into() }),
             ("Add", [None, Some(x)]) => (0, Unary::AddScalar { other: x.into() }),
             ("Sub", [None, Some(x)]) => (
@@ -38,16 +42,42 @@ impl Importer<'_> {
                     other: 1.0 / f64::from(x),
                 },
             ),
-            _ => {
-                let (a, b) = (self.value(at, 0)?, self.value(at, 1)?);
-                return match op {
-                    "Add" => Ok(self.builder.add(&at.node.name, a, b)?),
-                    "Mul" => Ok(self.builder.mul(&at.node.name, a, b)?),
-                    _ => unsupported(format!("{op} of two values")),
-                };
-            }
+            ("Pow", [None, Some(x)]) => (0, Unary::PowScalar { exponent: x.into() }),
+            _ => return None,
+        })
+    }
+
+    pub(super) fn binary(&mut self, at: Place<'_>) -> Result<ValueId, Refusal> {
+        if let Some((value, function)) = self.scalar(at) {
+            let input = self.value(at, value)?;
+            return Ok(self.builder.unary(&at.node.name, input, function)?);
+        }
+        let function = match at.node.op_type.as_str() {
+            "Sub" => Some(Binary::Sub),
+            "Div" => Some(Binary::Div),
+            "Pow" => Some(Binary::Pow),
+            "Min" => Some(Binary::Minimum),
+            "Max" => Some(Binary::Maximum),
+            _ => None,
         };
-        let input = self.value(at, value)?;
-        Ok(self.builder.unary(&at.node.name, input, function)?)
+        let count = at.node.inputs.len();
+        if count == 1 {
+            return self.value(at, 0);
+        }
+        let mut left = self.value(at, 0)?;
+        for input in 1..count {
+            let right = self.value(at, input)?;
+            let name = match input + 1 == count {
+                true => at.node.name.clone(),
+                false => format!("{}:{input}", at.node.name),
+            };
+            left = match (function, at.node.op_type.as_str()) {
+                (Some(function), _) => self.builder.binary(&name, left, right, function)?,
+                (None, "Mul") => self.builder.mul(&name, left, right)?,
+                (None, "Add" | "Sum") => self.builder.add(&name, left, right)?,
+                _ => return Err(Problem::Operator.into()),
+            };
+        }
+        Ok(left)
     }
 }

@@ -2,7 +2,7 @@
 
 use qconfig_quantize::{Tensor, ValueId};
 
-use super::{Importer, Place, Refusal, unsupported};
+use super::{Bound, Importer, Place, Refusal, unsupported};
 use crate::eval::Problem;
 
 /// `[K, O]` as `[O, K]`, each value times a factor.
@@ -49,11 +49,55 @@ impl Importer<'_> {
     }
 
     pub(super) fn mat_mul(&mut self, at: Place<'_>) -> Result<ValueId, Refusal> {
+        let name = &at.node.name;
+        let is_constant = matches!(
+            at.node.inputs.get(1).and_then(|name| self.bound.get(name)),
+            Some(Bound::Constant(array)) if array.shape().len() == 2
+        );
+        if !is_constant {
+            let (a, b) = (self.value(at, 0)?, self.value(at, 1)?);
+            return Ok(self.builder.matmul(name, a, b)?);
+        }
         let weight = self.weight(at, 1)?;
         let Some(weight) = transposed(&weight, 1.0) else {
             return unsupported(format!("a weight of shape {:?}", weight.shape()));
         };
+        let outputs = weight.shape().first().copied().unwrap_or(0);
+        let bias = self.bias_behind(at, outputs);
         let input = self.value(at, 0)?;
-        Ok(self.builder.linear(&at.node.name, input, weight, None)?)
+        let (bias, sum) = match bias {
+            Some((bias, sum)) => (Some(bias), Some(sum)),
+            None => (None, None),
+        };
+        let id = self.builder.linear(name, input, weight, bias)?;
+        if let Some(sum) = sum {
+            self.bound.insert(sum, Bound::Value(id));
+        }
+        Ok(id)
+    }
+
+    /// The constant row that the only reader of a product adds to it, and the name of that sum.
+    fn bias_behind(&self, at: Place<'_>, outputs: usize) -> Option<(Tensor, String)> {
+        let product = at.node.outputs.first()?;
+        if self.model.outputs.contains(product) {
+            return None;
+        }
+        let mut readers = self
+            .nodes
+            .iter()
+            .filter(|node| node.inputs.contains(product));
+        let (reader, None) = (readers.next()?, readers.next()) else {
+            return None;
+        };
+        let [a, b] = reader.inputs.as_slice() else {
+            return None;
+        };
+        let other = if a == product { b } else { a };
+        match self.bound.get(other)? {
+            Bound::Constant(array) if reader.op_type == "Add" && array.shape() == [outputs] => {
+                Some((super::tensor(array)?, reader.outputs.first()?.clone()))
+            }
+            _ => None,
+        }
     }
 }

@@ -5,12 +5,17 @@
 mod activation;
 mod binary;
 mod conv;
+mod gather;
 mod linear;
 mod movement;
 mod norm;
 mod pad;
 mod pool;
 mod quantized;
+mod recognise;
+mod recurrent;
+mod reduce;
+mod resize;
 
 use std::collections::BTreeMap;
 
@@ -164,8 +169,11 @@ pub fn import(model: &Model, options: &ImportOptions) -> Result<Imported, Import
             inputs: names,
         });
     }
+    let nodes = recognise::recognised(model);
     let mut importer = Importer {
         model,
+        nodes: &nodes,
+        constants: BTreeMap::new(),
         builder: GraphBuilder::new(),
         bound: BTreeMap::new(),
         folded: 0,
@@ -175,21 +183,20 @@ pub fn import(model: &Model, options: &ImportOptions) -> Result<Imported, Import
         readers: quantized::readers(model),
     };
     importer.inputs(options)?;
-    for node in &model.nodes {
-        importer.node(node)?;
+    for node in &nodes {
+        // a node that was taken in by one before it has its output already
+        let is_done = |name: &String| importer.bound.contains_key(name);
+        if node.outputs.is_empty() || !node.outputs.iter().all(is_done) {
+            importer.node(node)?;
+        }
     }
     let mut outputs = Vec::new();
     for name in &model.outputs {
         match importer.bound.get(name).cloned() {
             Some(Bound::Value(id)) => outputs.push(id),
             Some(Bound::Padded(id, pads)) => {
-                outputs.push(importer.materialized(name, id, &pads).map_err(|problem| {
-                    ImportError::Node {
-                        node: name.clone(),
-                        operator: "Pad".into(),
-                        problem,
-                    }
-                })?);
+                let padded = importer.materialized(name, id, &pads);
+                outputs.push(padded.map_err(|refusal| refusal.named(name, "Pad".into()))?);
             }
             Some(Bound::Constant(_)) => return Err(ImportError::Constant(name.clone())),
             Some(Bound::Quantized(_)) => return Err(ImportError::Integers(name.clone())),
@@ -219,6 +226,10 @@ pub fn import(model: &Model, options: &ImportOptions) -> Result<Imported, Import
 
 struct Importer<'m> {
     model: &'m Model,
+    /// The model's, those that exporters take apart put together.
+    nodes: &'m [Node],
+    /// Constants that are operands.
+    constants: BTreeMap<String, ValueId>,
     builder: GraphBuilder,
     bound: BTreeMap<String, Bound>,
     folded: usize,
@@ -271,11 +282,15 @@ impl From<GraphError> for Refusal {
 
 impl Refusal {
     fn of(self, node: &Node) -> ImportError {
+        self.named(&node.name, node.operator())
+    }
+
+    fn named(self, node: &str, operator: String) -> ImportError {
         match self {
             Refusal::Graph(error) => ImportError::Graph(error),
             Refusal::Problem(problem) => ImportError::Node {
-                node: node.name.clone(),
-                operator: node.operator(),
+                node: node.into(),
+                operator,
                 problem,
             },
         }
@@ -419,21 +434,30 @@ impl Importer<'_> {
             "ConvTranspose" => self.conv_transpose(at)?,
             "Gemm" => self.gemm(at)?,
             "MatMul" => self.mat_mul(at)?,
-            "Add" | "Sub" | "Mul" | "Div" => self.binary(at)?,
+            "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Min" | "Max" | "Sum" => self.binary(at)?,
             "BatchNormalization" => self.batch_normalization(at)?,
             "InstanceNormalization" => self.instance_normalization(at)?,
             "LayerNormalization" => self.layer_normalization(at)?,
             "MaxPool" | "AveragePool" => self.pool(at)?,
             "GlobalAveragePool" => self.global_average_pool(at)?,
-            "ReduceMean" => self.reduce_mean(at)?,
-            "Relu" | "Clip" | "Sigmoid" | "Tanh" | "HardSigmoid" | "HardSwish" | "Elu"
-            | "LeakyRelu" | "Gelu" | "Softmax" => self.activation(at)?,
+            "GlobalMaxPool" => self.global_max_pool(at)?,
+            "ReduceMean" | "ReduceSum" | "ReduceProd" | "ReduceMin" | "ReduceMax" | "ReduceL2" => {
+                self.reduce(at)?
+            }
             "Identity" | "Dropout" => self.value(at, 0)?,
+            "Cast" => self.cast(at)?,
+            "Gather" => self.gather(at)?,
+            "LSTM" | "GRU" | "RNN" => return self.recurrent(at),
+            "Resize" | "Upsample" => self.resize(at)?,
+            "DepthToSpace" => self.depth_to_space(at)?,
+            "Split" => return self.split(at),
+            "Expand" => self.expand(at)?,
+            "Tile" => self.tile(at)?,
             "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => self.reshape(at)?,
             "Transpose" => self.transpose(at)?,
             "Slice" => self.slice(at)?,
             "Concat" => self.concat(at)?,
-            _ => return Err(Problem::Operator.into()),
+            _ => self.activation(at)?,
         };
         Ok(vec![Bound::Value(id)])
     }
@@ -471,14 +495,45 @@ impl Importer<'_> {
         match self.bound.get(name).cloned() {
             None => Err(Problem::Missing(input).into()),
             Some(Bound::Value(id)) => Ok(id),
-            Some(Bound::Padded(id, pads)) => Ok(self.materialized(name, id, &pads)?),
-            Some(Bound::Constant(_)) => match self.quantized_constant(name)? {
+            Some(Bound::Padded(id, pads)) => self.materialized(name, id, &pads),
+            Some(Bound::Constant(array)) => match self.quantized_constant(name)? {
                 Some(id) => Ok(id),
-                None => unsupported(format!("a constant as input {input}")),
+                None => self.operand(name, &array, input),
             },
             Some(Bound::Quantized(id)) if quantized::moves_only(at.node) => Ok(id),
             Some(Bound::Quantized(_)) => unsupported("8-bit integers as an input"),
         }
+    }
+
+    /// A constant as a value of the graph.
+    fn operand(&mut self, name: &str, array: &Array, input: usize) -> Result<ValueId, Refusal> {
+        if let Some(id) = self.constants.get(name) {
+            return Ok(*id);
+        }
+        let values = array
+            .to_f32()
+            .ok_or(Problem::Type(input, array.element_type()))?;
+        // a graph has no values without dimensions
+        let shape = match array.shape() {
+            [] => vec![1],
+            shape => shape.to_vec(),
+        };
+        let tensor =
+            Tensor::new(shape, values).map_err(|error| Problem::Input(error.to_string()))?;
+        let id = self.builder.constant(&format!("constant:{name}"), tensor)?;
+        self.constants.insert(name.to_owned(), id);
+        Ok(id)
+    }
+
+    /// An input of the graph's as floats, whatever it is.
+    fn float(&mut self, at: Place<'_>, input: usize) -> Result<ValueId, Refusal> {
+        let id = self.value(at, input)?;
+        if self.builder.dtype(id) == Some(DType::float32) {
+            return Ok(id);
+        }
+        Ok(self
+            .builder
+            .to_float(&format!("{}:float", at.node.name), id)?)
     }
 
     /// An input that must be a constant.

@@ -1,5 +1,6 @@
 //! Padding: zeros that a convolution behind them takes as its own.
 
+use qconfig_core::kernel::Padding;
 use qconfig_quantize::ValueId;
 
 use super::{Bound, Importer, Place, Refusal, unsupported};
@@ -22,9 +23,7 @@ impl Importer<'_> {
             }
             _ => (0..rank).collect(),
         };
-        if at.attributes().string("mode", "constant")? != "constant" {
-            return Err(at.attributes().unsupported("mode").into());
-        }
+        let mode = at.attributes().string("mode", "constant")?;
         let value = match self.optional_weight(at, 2)? {
             Some(value) => value.data().first().copied().unwrap_or(0.0),
             None => at.attributes().float("value", 0.0)?,
@@ -50,8 +49,21 @@ impl Importer<'_> {
         if around.iter().all(|pad| *pad == [0, 0]) && inner.iter().all(|pad| *pad == [0, 0]) {
             return Ok(vec![Bound::Value(id)]);
         }
-        if value != 0.0 {
-            return unsupported(format!("padding with {value}"));
+        let padding = match mode {
+            "constant" => Padding::Constant(value),
+            "reflect" => Padding::Reflect,
+            "edge" => Padding::Edge,
+            "wrap" => Padding::Wrap,
+            _ => return Err(at.attributes().unsupported("mode").into()),
+        };
+        if padding != Padding::Constant(0.0) {
+            let id = self.value(at, 0)?;
+            let [before, after] =
+                [0, 1].map(|side| around.iter().map(|pad| pad[side]).collect::<Vec<_>>());
+            let name = &at.node.name;
+            return Ok(vec![Bound::Value(
+                self.builder.pad(name, id, padding, &before, &after)?,
+            )]);
         }
         for (pad, more) in around.iter_mut().zip(inner) {
             *pad = [pad[0] + more[0], pad[1] + more[1]];
@@ -63,11 +75,17 @@ impl Importer<'_> {
     pub(super) fn materialized(
         &mut self,
         name: &str,
-        _id: ValueId,
-        _pads: &[[usize; 2]],
-    ) -> Result<ValueId, Problem> {
-        Err(Problem::Unsupported(format!(
-            "padding in front of an operator that has none of its own (`{name}`)"
-        )))
+        id: ValueId,
+        pads: &[[usize; 2]],
+    ) -> Result<ValueId, Refusal> {
+        let [before, after] =
+            [0, 1].map(|side| pads.iter().map(|pad| pad[side]).collect::<Vec<_>>());
+        let zero = Padding::Constant(0.0);
+        let padded = self
+            .builder
+            .pad(&format!("{name}:padded"), id, zero, &before, &after)?;
+        // the next reader finds it
+        self.bound.insert(name.to_owned(), Bound::Value(padded));
+        Ok(padded)
     }
 }

@@ -4,7 +4,6 @@ use qconfig_quantize::{Pool, ValueId};
 
 use super::conv::{shortest, window};
 use super::{Importer, Place, Refusal, unsupported};
-use crate::eval::axes;
 
 impl Importer<'_> {
     pub(super) fn pool(&mut self, at: Place<'_>) -> Result<ValueId, Refusal> {
@@ -41,20 +40,5 @@ impl Importer<'_> {
     pub(super) fn global_average_pool(&mut self, at: Place<'_>) -> Result<ValueId, Refusal> {
         let input = self.value(at, 0)?;
         Ok(self.builder.global_avg_pool(&at.node.name, input)?)
-    }
-
-    pub(super) fn reduce_mean(&mut self, at: Place<'_>) -> Result<ValueId, Refusal> {
-        let rank = self.shape_of(at, 0)?.len();
-        let list = self.integers_or(at, 1, "axes")?.unwrap_or_default();
-        let dims = match list[..] {
-            [] if at.attributes().flag("noop_with_empty_axes", false)? => {
-                return self.value(at, 0);
-            }
-            [] => (0..rank).collect(),
-            _ => axes(&list, rank)?,
-        };
-        let keepdims = at.attributes().flag("keepdims", true)?;
-        let input = self.value(at, 0)?;
-        Ok(self.builder.mean(&at.node.name, input, &dims, keepdims)?)
     }
 }

@@ -73,6 +73,11 @@ impl GraphBuilder {
         Ok(id)
     }
 
+    /// The type of a value; `None` for one that is not in the graph.
+    pub fn dtype(&self, id: ValueId) -> Option<DType> {
+        self.values.get(id.0).map(|value| value.dtype)
+    }
+
     /// The dimensions of a value; none of one that is not in the graph.
     pub fn shape(&self, id: ValueId) -> &[usize] {
         self.values.get(id.0).map_or(&[], |value| &value.shape)
