@@ -56,7 +56,7 @@ pub use embedding::{EmbeddingRowwise, F32Embedding};
 pub use f16_linear_dynamic::F16LinearDynamic;
 pub use float::{
     F32Binary, F32Cat, F32Conv, F32ConvTranspose, F32Linear, F32MatMul, F32Norm, F32PRelu, F32Pad,
-    F32Reduce, F32Select, F32Softmax, F32Unary, FLOAT, ToFloat, float,
+    F32Reduce, F32Select, F32Softmax, F32Unary, F32Where, FLOAT, ToFloat, float,
 };
 pub use glue::{GLUE, glue};
 pub use interpolate::{F32Interpolate, Q8Interpolate};

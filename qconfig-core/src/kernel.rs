@@ -503,6 +503,8 @@ pub enum NodeOp {
     PRelu,
     /// A function of two tensors, whose shapes broadcast as those of [`NodeOp::Add`].
     Binary(Binary),
+    /// `b` where `a` is not 0, else `c`; the shapes broadcast as those of [`NodeOp::Add`].
+    Where,
     /// Several tensors behind each other.
     Cat {
         /// The axis, in storage order.

@@ -194,8 +194,20 @@ macro_rules! operators {
     };
 }
 
+/// The last part of a path: a name, or where Rust keeps that for itself, what is written behind `as`.
+macro_rules! last {
+    ($name:ident) => {
+        stringify!($name)
+    };
+    ($name:ident $text:literal) => {
+        $text
+    };
+}
+
 macro_rules! spellings {
-    ($($(#[$doc:meta])* $module:ident $prefix:literal $kind:ident { $($name:ident: $op:ident),* $(,)? })*) => {
+    ($($(#[$doc:meta])* $module:ident $prefix:literal $kind:ident {
+        $($name:ident $(as $text:literal)?: $op:ident),* $(,)?
+    })*) => {
         $(
             $(#[$doc])*
             #[allow(non_camel_case_types, reason = "named as PyTorch names them")]
@@ -203,13 +215,13 @@ macro_rules! spellings {
             pub mod $module {
                 use super::{Spelled, Spelling, SpellingKind, operators};
                 $(
-                    #[doc = concat!("`", $prefix, stringify!($name), "`")]
+                    #[doc = concat!("`", $prefix, last!($name $($text)?), "`")]
                     #[derive(Clone, Copy, Debug)]
                     pub struct $name;
                     impl Spelled for $name {
                         const SPELLING: &'static Spelling = {
                             static SPELLING: Spelling = Spelling::new(
-                                concat!($prefix, stringify!($name)),
+                                concat!($prefix, last!($name $($text)?)),
                                 concat!(stringify!($module), "::", stringify!($name)),
                                 SpellingKind::$kind,
                                 &operators::$op,
@@ -270,6 +282,8 @@ operators! {
     ge: Alone 0 ["GreaterOrEqual"] = torch::ge;
     /// `a == b`.
     eq: Alone 0 ["Equal"] = torch::eq;
+    /// One of two values by a condition.
+    where_: Alone 0 ["Where"] = torch::where_;
     /// Matrix product of two activations.
     matmul: Root 0 ["MatMul"] = torch::matmul;
     /// Concatenation.
@@ -499,6 +513,7 @@ spellings! {
         adaptive_avg_pool1d: adaptive_avg_pool1d, avg_pool1d: avg_pool1d,
         mean: mean, flatten: flatten, narrow: narrow, repeat_interleave: repeat_interleave,
         transpose: transpose, squeeze: squeeze, unsqueeze: unsqueeze,
+        where_ as "where": where_,
         sub: sub, div: div, pow: pow, minimum: minimum, maximum: maximum, lt: lt, le: le, gt: gt, ge: ge, eq: eq, sum: sum, prod: prod, amin: amin, amax: amax, index_select: index_select,
         exp: exp, log: log, sqrt: sqrt, rsqrt: rsqrt, reciprocal: reciprocal, neg: neg, abs: abs, sign: sign, erf: erf, floor: floor, ceil: ceil, round: round, sin: sin, cos: cos, tan: tan, asin: asin, acos: acos, atan: atan, sinh: sinh, cosh: cosh, asinh: asinh, acosh: acosh, atanh: atanh,
     }

@@ -443,7 +443,31 @@ fn quantize_weight(
     })
 }
 
+/// What a model has that no backend knows.
+const NO_BACKEND: qconfig_core::BackendConfig = qconfig_core::BackendConfig {
+    name: "none",
+    configs: &[],
+    index: qconfig_core::PatternIndex::new(&[]),
+    kernels: &[],
+};
+
 impl ReferenceModel {
+    /// A graph in which nothing is quantized, for no backend: needs no calibration, and is lowered to a plan
+    /// that computes on floats. Batch normalization stays a node of its own where [`crate::fuse`] has not folded
+    /// it before.
+    pub fn float(graph: &Graph) -> Self {
+        let reason = crate::prepare::FloatReason::NoQConfig;
+        Self {
+            graph: graph.clone(),
+            backend: &NO_BACKEND,
+            decisions: vec![Decision::Float(reason); graph.nodes.len()],
+            qparams: BTreeMap::new(),
+            weights: BTreeMap::new(),
+            tables: BTreeMap::new(),
+            corrections: BTreeMap::new(),
+        }
+    }
+
     /// A model without decisions yet.
     pub(crate) fn new(graph: Graph, backend: &'static qconfig_core::BackendConfig) -> Self {
         Self {

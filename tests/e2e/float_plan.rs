@@ -6,10 +6,11 @@ use qconfig_core::kernel::{
 };
 use qconfig_core::operator::{method, nn, torch};
 use qconfig_core::{DType, QConfig, QConfigMapping, Spelled};
+use qconfig_kernels::glue;
 use qconfig_quantize::{
     Bag, BatchNorm, Conv, ConvTranspose, Gates, Graph, GraphBuilder, Interpolate, LowerError,
-    LowerOptions, Lowered, Movement, Norm, Op, Pool, Recurrent, Target, Tensor, ValueId, calibrate,
-    convert, fuse, lower, lower_with, prepare, report, sqnr_db,
+    LowerOptions, Lowered, Movement, Norm, Op, Pool, Recurrent, ReferenceModel, Target, Tensor,
+    ValueId, calibrate, convert, fuse, lower, lower_with, prepare, report, sqnr_db,
 };
 use qconfig_runtime::{Session, SessionOptions};
 
@@ -24,6 +25,26 @@ fn lowered(graph: &Graph, inputs: &[Tensor]) -> Lowered {
     let prepared = prepare(&fuse(graph, &QNNPACK), &QNNPACK, &float()).unwrap();
     let calibrated = calibrate(&prepared, [inputs], |_| {}).unwrap();
     lower(&convert(&calibrated).unwrap()).unwrap()
+}
+
+#[test]
+fn a_model_without_a_backend() {
+    let (graph, x) = (network(), noise(&[2, 3, 12, 12], 9));
+    let plain = ReferenceModel::float(&graph);
+    let lowered = lower(&plain).unwrap();
+    assert!(
+        lowered
+            .plan
+            .steps()
+            .iter()
+            .all(|step| step.dtype_config() == "float32" || glue(step.kernel().name).is_some())
+    );
+    let right = graph.run(std::slice::from_ref(&x)).unwrap();
+    assert_eq!(plain.run(std::slice::from_ref(&x)).unwrap(), right);
+    let found = answers(&lowered, &[x], &[20]).remove(0);
+    for (y, right) in found.iter().zip(right[0].data()) {
+        assert!((y - right).abs() <= 1e-4, "{y}, not {right}");
+    }
 }
 
 /// Holds the plan of a float model to the float run, `tolerance` apart relative to what is larger, 1 or the
@@ -322,6 +343,21 @@ fn what_has_several_operands_or_moves_elements() {
                     graph.binary("y", x, c, function).unwrap()
                 });
             }
+        }
+        for other in [&shape[shape.len() - 1..], &[1], shape] {
+            one(shape, 1e-6, |graph, x| {
+                // what is not chosen is infinite
+                let mask = noise(other, 3)
+                    .data()
+                    .iter()
+                    .map(|c| f32::from(*c > 0.0))
+                    .collect();
+                let mask = graph.constant("mask", Tensor::new(other.to_vec(), mask).unwrap());
+                let endless = Tensor::new(vec![1], vec![f32::NEG_INFINITY]).unwrap();
+                let endless = graph.constant("endless", endless).unwrap();
+                let y = graph.choose("y", mask.unwrap(), x, endless).unwrap();
+                graph.unary("exp", y, Unary::Exp).unwrap()
+            });
         }
         for axis in 0..shape.len() {
             one(shape, 0.0, |graph, x| {

@@ -6,6 +6,7 @@
 
 mod binary;
 mod cat;
+mod choose;
 mod depthwise;
 mod layer;
 mod loops;
@@ -25,6 +26,7 @@ use qconfig_core::kernel::{Kernel, KernelFamily, NodeOp};
 
 pub use binary::F32Binary;
 pub use cat::F32Cat;
+pub use choose::F32Where;
 pub use layer::{F32Conv, F32ConvTranspose, F32Linear};
 pub use matmul::F32MatMul;
 pub use norm::F32Norm;
@@ -58,6 +60,7 @@ pub const FLOAT: &[&Kernel] = &[
     F32Pool::KERNEL,
     F32AdaptiveAvgPool::KERNEL,
     F32Cat::KERNEL,
+    F32Where::KERNEL,
     F32Pad::KERNEL,
     F32Select::KERNEL,
     F32Interpolate::KERNEL,
@@ -94,6 +97,7 @@ pub fn float(op: &NodeOp) -> Option<&'static Kernel> {
         | NodeOp::AvgPool3d { .. } => F32Pool::KERNEL,
         NodeOp::AdaptiveAvgPool => F32AdaptiveAvgPool::KERNEL,
         NodeOp::Cat { .. } => F32Cat::KERNEL,
+        NodeOp::Where => F32Where::KERNEL,
         NodeOp::Pad { .. } => F32Pad::KERNEL,
         NodeOp::Select { .. } => F32Select::KERNEL,
         NodeOp::Interpolate(_) => F32Interpolate::KERNEL,

@@ -5,10 +5,10 @@ use qconfig_core::kernel::{
     BagMode, KernelFamily, NodeOp, NodeSpec, Padding, Strides, TensorSpec, WeightSpec,
 };
 use qconfig_kernels::{
-    F32Cat, F32Embedding, F32Pad, F32Select, FLOAT, ToFloat, float, glue, padded_position,
+    F32Cat, F32Embedding, F32Pad, F32Select, F32Where, FLOAT, ToFloat, float, glue, padded_position,
 };
 
-use crate::harness::{Rng, cases, tensor};
+use crate::harness::{Rng, broadcast_shapes, cases, tensor};
 use crate::{bytes, floats, hold, index, position, shape, spec};
 
 #[test]
@@ -197,6 +197,51 @@ fn rows_of_a_table() {
             ..NodeSpec::new(op, &inputs, spec(&to))
         };
         hold(F32Embedding::KERNEL, &node, &[data], &right, 1e-6, rng);
+    }
+}
+
+#[test]
+fn one_of_two() {
+    let rng = &mut Rng::new(56);
+    for _ in 0..cases(800) {
+        let [mut a, b, to] = broadcast_shapes(rng);
+        let c = match rng.chance(2) {
+            true => to.clone(),
+            false => vec![1],
+        };
+        if a.len() > to.len() {
+            a = vec![1];
+        }
+        let mut x = floats(rng, a.iter().product());
+        x.iter_mut().for_each(|x| *x = f32::from(*x > 0.0));
+        let (y, z) = (
+            floats(rng, b.iter().product()),
+            floats(rng, c.iter().product()),
+        );
+        let value = |values: &[f32], shape: &[usize], p: &[usize]| {
+            let own = &p[p.len() - shape.len()..];
+            let at: Vec<usize> = own.iter().zip(shape).map(|(at, size)| at % size).collect();
+            f64::from(values[index(&at, shape)])
+        };
+        let right: Vec<f64> = (0..to.iter().product())
+            .map(|at| {
+                let p = position(at, &to);
+                match value(&x, &a, &p) {
+                    0.0 => value(&z, &c, &p),
+                    _ => value(&y, &b, &p),
+                }
+            })
+            .collect();
+        let inputs = [spec(&a), spec(&b), spec(&c)];
+        let node = NodeSpec::new(NodeOp::Where, &inputs, spec(&to));
+        hold(
+            F32Where::KERNEL,
+            &node,
+            &[bytes(&x), bytes(&y), bytes(&z)],
+            &right,
+            0.0,
+            rng,
+        );
     }
 }
 

@@ -273,6 +273,18 @@ fn compute(node: &Node, inputs: &[&Tensor], weight: Option<&Tensor>, shape: &[us
         Op::Unary(function) => map(x, |x| qconfig_kernels::unary(*function, x)),
         Op::Add => binary::zipped(x, inputs[1], shape, |a, b| a + b),
         Op::Mul => binary::zipped(x, inputs[1], shape, |a, b| a * b),
+        Op::Where => {
+            let zero = Tensor::zeros(&[1]);
+            let all = binary::zipped(x, &zero, shape, |x, _| x);
+            let yes = binary::zipped(inputs[1], &zero, shape, |x, _| x);
+            let no = binary::zipped(inputs[2], &zero, shape, |x, _| x);
+            let pairs = yes.data().iter().zip(no.data());
+            let chosen = all.data().iter().zip(pairs);
+            filled(
+                shape,
+                chosen.map(|(x, (yes, no))| if *x == 0.0 { *no } else { *yes }),
+            )
+        }
         Op::MatMul => matmul::multiplied(x, inputs[1], shape),
         Op::PRelu(slopes) => norm::sloped(slopes, x),
         Op::Binary(function) => binary::zipped(x, inputs[1], shape, |a, b| {

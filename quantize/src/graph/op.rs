@@ -279,6 +279,8 @@ pub enum Op {
     PRelu(Vec<f32>),
     /// Another function of two tensors, of shapes that broadcast.
     Binary(Binary),
+    /// The second tensor where the first is not 0, else the third; the shapes broadcast.
+    Where,
     /// Several tensors behind each other.
     Cat {
         /// The axis.

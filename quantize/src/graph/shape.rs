@@ -41,6 +41,7 @@ pub(super) fn output_shapes(
 fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, GraphProblem> {
     let expected = match op {
         Op::Add | Op::Mul | Op::MatMul | Op::Binary(_) => 2,
+        Op::Where => 3,
         // any number
         Op::Cat { .. } | Op::Stack { .. } => inputs.len().max(1),
         _ => 1,
@@ -139,6 +140,16 @@ fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, GraphProblem
                 misfit(&format!(
                     "the second operand {:?} does not broadcast",
                     inputs[1]
+                ))
+            })
+        }
+        Op::Where => {
+            let both = binary::broadcast(&shape, inputs[1]);
+            let all = both.and_then(|both| binary::broadcast(&both, inputs[2]));
+            all.ok_or_else(|| {
+                misfit(&format!(
+                    "what is chosen, {:?} and {:?}, does not broadcast",
+                    inputs[1], inputs[2]
                 ))
             })
         }

@@ -303,7 +303,7 @@ impl Lowering<'_> {
                     inputs.push(tensor);
                     flat = Some(self.model.graph.values[origin.0].shape.clone());
                 }
-                None if matches!(node.op, Op::Add | Op::Mul | Op::Binary(_))
+                None if matches!(node.op, Op::Add | Op::Mul | Op::Binary(_) | Op::Where)
                     && layout == Layout::ChannelsLast =>
                 {
                     let rank = self.model.graph.values[node.output.0].shape.len();

@@ -55,6 +55,7 @@ pub(super) fn takes_any_layout(op: &Op, shape: &[usize]) -> bool {
         | Op::Add
         | Op::Mul
         | Op::Binary(_)
+        | Op::Where
         | Op::Softmax { .. }
         | Op::Cat { .. }
         | Op::Pad { .. }
@@ -210,6 +211,7 @@ pub(super) fn node_op(op: &Op, shape: &[usize], layout: Layout) -> NodeOp {
         },
         Op::GlobalAvgPool => NodeOp::GlobalAvgPool,
         Op::Binary(function) => NodeOp::Binary(*function),
+        Op::Where => NodeOp::Where,
         Op::Reduce {
             reduction, axes, ..
         } => NodeOp::Reduce {

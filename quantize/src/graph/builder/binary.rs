@@ -35,6 +35,21 @@ impl GraphBuilder {
         self.node(name, spelling, Op::Binary(function), &[a, b])
     }
 
+    /// `torch.where`: `yes` where the condition is not 0, else `no`.
+    ///
+    /// # Errors
+    /// [`GraphError`].
+    pub fn choose(
+        &mut self,
+        name: &str,
+        condition: ValueId,
+        yes: ValueId,
+        no: ValueId,
+    ) -> Result<ValueId, GraphError> {
+        let inputs = [condition, yes, no];
+        self.node(name, torch::where_::SPELLING, Op::Where, &inputs)
+    }
+
     /// `torch.sum`, `torch.prod`, `torch.amin` or `torch.amax`.
     ///
     /// # Errors
