@@ -127,7 +127,7 @@ fn rows(
                     };
                     (
                         config.map_or(String::new(), |config| config.pattern.to_string()),
-                        format!("float: {reason}"),
+                        format!("float: {reason}").replace("; ", ";\n"),
                         config.map_or(String::new(), place),
                     )
                 }
