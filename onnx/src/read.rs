@@ -51,7 +51,7 @@ pub enum ReadError {
 }
 
 /// The oldest and the newest version of the standard operators that is read.
-pub(crate) const OPSETS: (i64, i64) = (1, 26);
+pub(crate) const OPSETS: (i64, i64) = (1, 27);
 
 /// Reads a model whose tensors are all in these bytes.
 ///
@@ -223,6 +223,16 @@ impl Files<'_> {
             from_raw(bytes, count, of).ok_or_else(misfit)?
         } else if let Some(raw) = &tensor.raw_data {
             from_raw(&raw.borrow(), count, of).ok_or_else(misfit)?
+        } else if count > 0
+            && matches!(
+                of,
+                ElementType::String | ElementType::UInt64 | ElementType::UInt32
+            )
+        {
+            // fields that the decoder does not have
+            return Err(fail(format!(
+                "values of type {of:?} outside of `raw_data`: this is not supported"
+            )));
         } else {
             typed(tensor, count, of)
                 .ok_or_else(|| fail(format!("values of type {of:?} are not where they belong")))?

@@ -166,12 +166,6 @@ fn from_floats(values: &[f64], to: ElementType) -> Option<Data> {
         ElementType::Bool => Data::Bool(values.iter().map(|x| *x != 0.0).collect()),
         ElementType::UInt64 => Data::UInt64(values.iter().map(|x| *x as u64).collect()),
         ElementType::String => Data::String(values.iter().map(|x| format!("{x}")).collect()),
-        ElementType::Int4 => {
-            Data::Int4(values.iter().map(|x| saturated(*x, -8, 7) as i8).collect())
-        }
-        ElementType::UInt4 => {
-            Data::UInt4(values.iter().map(|x| saturated(*x, 0, 15) as u8).collect())
-        }
         _ => from_integers(values.iter().map(|x| *x as i64), to)?,
     })
 }

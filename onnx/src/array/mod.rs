@@ -8,7 +8,7 @@ use half::{bf16, f16};
 
 pub use self::broadcast::{Broadcast, broadcast_shape};
 pub use self::element::{Element, Number, cast, saturated};
-pub(crate) use self::raw::from_raw;
+pub(crate) use self::raw::{from_raw, to_raw};
 
 /// Element types; the numbers are those of `TensorProto.DataType`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -338,11 +338,13 @@ impl Array {
 
 /// Number of elements, or `None` where the product overflows or is beyond what memory holds.
 pub fn elements(shape: &[usize]) -> Option<usize> {
-    // 2^40 elements fill any memory
-    shape
-        .iter()
-        .try_fold(1usize, |n, dim| n.checked_mul(*dim))
-        .filter(|n| *n <= 1 << 40)
+    // 2^40 elements fill any memory; what has none is still looped over dimension by dimension
+    let bound = if shape.contains(&0) { 1 << 28 } else { 1 << 40 };
+    let mut nonzero = shape.iter().map(|dim| (*dim).max(1));
+    nonzero
+        .try_fold(1usize, |n, dim| n.checked_mul(dim))
+        .filter(|n| *n <= bound)
+        .map(|n| if shape.contains(&0) { 0 } else { n })
 }
 
 /// Elements between neighbours of each dimension, row-major.

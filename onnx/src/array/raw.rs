@@ -45,6 +45,22 @@ pub(crate) fn from_raw(bytes: &[u8], count: usize, of: ElementType) -> Option<Da
     })
 }
 
+/// The bytes of values, little-endian; `None` for strings and for what is packed.
+pub(crate) fn to_raw(data: &Data) -> Option<Vec<u8>> {
+    macro_rules! written {
+        ($($variant:ident),*) => {
+            Some(match data {
+                $(Data::$variant(values) => values.iter().flat_map(|x| x.to_le_bytes()).collect(),)*
+                _ => return None,
+            })
+        };
+    }
+    written!(
+        Float32, Float64, Float16, BFloat16, Int8, Int16, Int32, Int64, UInt8, UInt16, UInt32,
+        UInt64
+    )
+}
+
 /// Two values a byte, the first in the low half.
 fn nibbles(bytes: &[u8], count: usize) -> Option<impl Iterator<Item = u8>> {
     (bytes.len() == count.div_ceil(2)).then(|| {

@@ -1,15 +1,23 @@
 //! Operators that make tensors from attributes, shapes and numbers.
 
+use super::types::{LARGEST, made, room};
 use super::{Call, Operator, Problem, filled, misfit};
 use crate::array::{Array, Data, ElementType, Number, cast, elements};
 use crate::attributes::Attribute;
 use crate::map_data;
 
 pub(super) const OPERATORS: &[(&str, Operator)] = &[
+    ("BitCast", bit_cast),
+    ("BlackmanWindow", |call| window(call, [0.42, 0.5, 0.08])),
     ("Cast", cast_to),
     ("CastLike", cast_like),
     ("Constant", constant),
     ("ConstantOfShape", constant_of_shape),
+    ("EyeLike", eye_like),
+    ("HammingWindow", |call| {
+        window(call, [25.0 / 46.0, 21.0 / 46.0, 0.0])
+    }),
+    ("HannWindow", |call| window(call, [0.5, 0.5, 0.0])),
     ("Identity", identity),
     ("Range", range),
     ("Shape", shape),
@@ -91,13 +99,79 @@ fn constant_of_shape(call: Call<'_>) -> Result<Vec<Array>, Problem> {
     }
     let data =
         map_data!(value.data(), values => values.iter().cycle().take(count).cloned().collect());
-    Array::new(shape, data)
-        .map(|array| vec![array])
-        .map_err(|error| Problem::Input(error.to_string()))
+    Ok(vec![made(shape, data)?])
 }
 
-/// Most values that are made from a few numbers alone: more than any shape or mask needs.
-const LARGEST: usize = 1 << 28;
+/// A matrix with ones on a diagonal.
+fn eye_like(call: Call<'_>) -> Result<Vec<Array>, Problem> {
+    let input = call.input(0)?;
+    let [rows, columns] = *input.shape() else {
+        return misfit("the input must have two dimensions");
+    };
+    let k = call.attributes().int("k", 0)?;
+    let to = match call.attributes().opt_int("dtype")? {
+        Some(number) => ElementType::from_number(*number)
+            .ok_or_else(|| call.attributes().unsupported("dtype"))?,
+        None => input.element_type(),
+    };
+    let mut ones = vec![0f32; room(&[rows, columns])?];
+    for row in 0..rows {
+        let column = (row as i64)
+            .checked_add(k)
+            .and_then(|at| usize::try_from(at).ok());
+        if let Some(column) = column.filter(|column| *column < columns) {
+            ones[row * columns + column] = 1.0;
+        }
+    }
+    to_type(&filled(vec![rows, columns], ones)?, to)
+}
+
+/// The same bits as another type of the same size.
+fn bit_cast(call: Call<'_>) -> Result<Vec<Array>, Problem> {
+    let number = call.attributes().int("to", 0)?;
+    let to = ElementType::from_number(number).ok_or_else(|| call.attributes().unsupported("to"))?;
+    let input = call.input(0)?;
+    let bytes = match crate::array::to_raw(input.data()) {
+        Some(bytes) if to != ElementType::Bool => bytes,
+        _ => {
+            return Err(Problem::Unsupported(format!(
+                "{:?} as {to:?}",
+                input.element_type()
+            )));
+        }
+    };
+    match crate::array::from_raw(&bytes, input.len(), to) {
+        Some(data) => Ok(vec![made(input.shape().to_vec(), data)?]),
+        None => misfit(format!(
+            "{:?} and {to:?} differ in size",
+            input.element_type()
+        )),
+    }
+}
+
+/// A window of a signal: `a - b cos(2 pi n / N) + c cos(4 pi n / N)`.
+fn window(call: Call<'_>, [a, b, c]: [f64; 3]) -> Result<Vec<Array>, Problem> {
+    let [size] = call.integers(0)?[..] else {
+        return misfit("the size must be a single number");
+    };
+    let Some(size) = usize::try_from(size).ok().filter(|size| *size <= LARGEST) else {
+        return misfit(format!("a window of {size} numbers"));
+    };
+    let number = call.attributes().int("output_datatype", 1)?;
+    let to = ElementType::from_number(number)
+        .ok_or_else(|| call.attributes().unsupported("output_datatype"))?;
+    let periodic = call.attributes().flag("periodic", true)?;
+    let period = if periodic {
+        size as f64
+    } else {
+        size as f64 - 1.0
+    };
+    let at = |n: usize| {
+        let angle = 2.0 * std::f64::consts::PI * n as f64 / period;
+        a - b * libm::cos(angle) + c * libm::cos(2.0 * angle)
+    };
+    to_type(&Array::vector((0..size).map(at).collect::<Vec<f64>>()), to)
+}
 
 fn range(call: Call<'_>) -> Result<Vec<Array>, Problem> {
     fn ranged<T: Number>(call: Call<'_>) -> Result<Vec<Array>, Problem> {
@@ -119,6 +193,8 @@ fn range(call: Call<'_>) -> Result<Vec<Array>, Problem> {
     match call.input(0)?.data() {
         Data::Float32(_) => ranged::<f32>(call),
         Data::Float64(_) => ranged::<f64>(call),
+        Data::Float16(_) => ranged::<half::f16>(call),
+        Data::BFloat16(_) => ranged::<half::bf16>(call),
         Data::Int16(_) => ranged::<i16>(call),
         Data::Int32(_) => ranged::<i32>(call),
         Data::Int64(_) => ranged::<i64>(call),

@@ -1,9 +1,27 @@
 //! Operators computed on arrays, one node at a time: what folds constants, and the oracle for everything
 //! that is made faster elsewhere. One room a kind of operator, one function an operator.
 
+#[macro_use]
+mod types;
+
+mod attention;
 mod binary;
 mod constant;
+mod conv;
+mod extended;
+mod indexing;
 mod movement;
+mod norm;
+mod pad;
+mod pool;
+mod product;
+mod quantized;
+mod recurrent;
+mod reduce;
+mod resize;
+mod scan;
+mod unary;
+mod window;
 
 pub(crate) use self::constant::shape_of;
 pub(crate) use self::movement::{order, reshaped, slices, squeezed, unsqueezed};
@@ -53,7 +71,6 @@ pub(crate) struct Call<'a> {
     pub(crate) node: &'a Node,
     pub(crate) inputs: &'a [Option<&'a Array>],
     /// The version of the standard operators.
-    #[allow(dead_code, reason = "what operators that changed ask")]
     pub(crate) opset: i64,
 }
 
@@ -139,9 +156,23 @@ type Operator = fn(Call<'_>) -> Result<Vec<Array>, Problem>;
 
 /// Every operator that is known: domain, name, function.
 const OPERATORS: &[(&str, &[(&str, Operator)])] = &[
-    ("", constant::OPERATORS),
-    ("", movement::OPERATORS),
+    ("", attention::OPERATORS),
     ("", binary::OPERATORS),
+    ("", constant::OPERATORS),
+    ("", conv::OPERATORS),
+    ("", indexing::OPERATORS),
+    ("", movement::OPERATORS),
+    ("", norm::OPERATORS),
+    ("", pad::OPERATORS),
+    ("", pool::OPERATORS),
+    ("", product::OPERATORS),
+    ("", quantized::OPERATORS),
+    ("", recurrent::OPERATORS),
+    ("", reduce::OPERATORS),
+    ("", resize::OPERATORS),
+    ("", scan::OPERATORS),
+    ("", unary::OPERATORS),
+    ("com.microsoft", extended::OPERATORS),
 ];
 
 fn find(node: &Node) -> Option<Operator> {

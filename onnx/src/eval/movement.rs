@@ -1,16 +1,21 @@
 //! Operators that only move elements.
 
+use super::types::{lanes, offsets, room};
 use super::{Call, Operator, Problem, axes, axis, misfit};
 use crate::array::{Array, Broadcast, broadcast_shape, elements, row_major};
 
 pub(super) const OPERATORS: &[(&str, Operator)] = &[
     ("Concat", concat),
+    ("DepthToSpace", depth_to_space),
     ("Expand", expand),
     ("Flatten", flatten),
     ("Gather", gather),
     ("Reshape", reshape),
     ("Slice", slice),
+    ("SpaceToDepth", space_to_depth),
+    ("Split", split),
     ("Squeeze", squeeze),
+    ("Tile", tile),
     ("Transpose", transpose),
     ("Unsqueeze", unsqueeze),
 ];
@@ -22,11 +27,12 @@ fn same(array: &Array, shape: Vec<usize>) -> Result<Vec<Array>, Problem> {
     ])
 }
 
-fn picked(
+pub(super) fn picked(
     array: &Array,
     shape: Vec<usize>,
     from: impl Fn(usize) -> usize,
 ) -> Result<Vec<Array>, Problem> {
+    room(&shape)?;
     match array.gathered(shape, from) {
         Some(array) => Ok(vec![array]),
         None => misfit("an element outside the input"),
@@ -55,7 +61,7 @@ pub(crate) fn reshaped(
     let count = elements(from).ok_or_else(impossible)?;
     let known = elements(&shape).ok_or_else(impossible)?;
     if let Some(open) = open {
-        if known == 0 || count % known != 0 {
+        if known == 0 || !count.is_multiple_of(known) {
             return Err(impossible());
         }
         shape[open] = count / known;
@@ -152,20 +158,22 @@ pub(crate) fn order(call: Call<'_>, rank: usize) -> Result<Vec<usize>, Problem> 
 fn transpose(call: Call<'_>) -> Result<Vec<Array>, Problem> {
     let input = call.input(0)?;
     let order = order(call, input.shape().len())?;
+    Ok(vec![transposed(input, &order)?])
+}
+
+/// The dimensions in another order, which names each once.
+pub(super) fn transposed(input: &Array, order: &[usize]) -> Result<Array, Problem> {
     let strides = row_major(input.shape());
     let shape: Vec<usize> = order.iter().map(|at| input.shape()[*at]).collect();
     let steps: Vec<usize> = order.iter().map(|at| strides[*at]).collect();
-    picked(input, shape.clone(), |at| {
-        let (mut rest, mut from) = (at, 0);
-        for (size, step) in shape.iter().zip(&steps).rev() {
-            from += rest % size * step;
-            rest /= size;
-        }
-        from
-    })
+    let offsets = offsets(&shape, &steps);
+    match input.gathered(shape, |at| offsets[at]) {
+        Some(array) => Ok(array),
+        None => misfit("an element outside the input"),
+    }
 }
 
-fn concat(call: Call<'_>) -> Result<Vec<Array>, Problem> {
+pub(super) fn concat(call: Call<'_>) -> Result<Vec<Array>, Problem> {
     let first = call.input(0)?;
     let at = axis(call.attributes().int("axis", 0)?, first.shape().len())?;
     let mut inputs = Vec::new();
@@ -208,7 +216,7 @@ fn concat(call: Call<'_>) -> Result<Vec<Array>, Problem> {
 }
 
 /// All values behind each other.
-fn joined(arrays: &[&Array]) -> Option<Array> {
+pub(super) fn joined(arrays: &[&Array]) -> Option<Array> {
     use crate::array::Data;
     let (first, rest) = arrays.split_first()?;
     let mut data = first.data().clone();
@@ -277,6 +285,8 @@ pub(crate) fn slices(call: Call<'_>, shape: &[usize]) -> Result<Vec<(usize, i64,
         };
         let (start, count) = match *step {
             0 => return misfit("a step of 0"),
+            // nothing to begin with
+            _ if size == 0 => (0, 0),
             step if step > 0 => {
                 let (start, end) = (inside(*start, 0, size), inside(*end, 0, size));
                 (
@@ -298,7 +308,6 @@ pub(crate) fn slices(call: Call<'_>, shape: &[usize]) -> Result<Vec<(usize, i64,
                 )
             }
         };
-        let count = if size == 0 { 0 } else { count };
         slices[at] = (start.max(0) as usize, *step, count as usize);
     }
     Ok(slices)
@@ -329,4 +338,121 @@ fn expand(call: Call<'_>) -> Result<Vec<Array>, Problem> {
     };
     let map = Broadcast::new(input.shape(), &shape);
     picked(input, shape, |at| map.from(at))
+}
+
+/// Sizes that are given, or equal parts; the last part may be smaller since version 18.
+fn split(call: Call<'_>) -> Result<Vec<Array>, Problem> {
+    let input = call.input(0)?;
+    let at = axis(call.attributes().int("axis", 0)?, input.shape().len())?;
+    let (outer, size, inner) = lanes(input.shape(), at);
+    let sizes: Vec<usize> = match call.integers_or(1, "split")? {
+        Some(sizes) => {
+            let sizes = sizes.iter().map(|size| usize::try_from(*size).ok());
+            sizes
+                .collect::<Option<_>>()
+                .ok_or_else(|| Problem::Input("a part of negative size".into()))?
+        }
+        None => {
+            let parts = call
+                .attributes()
+                .int("num_outputs", call.node.outputs.len() as i64)?;
+            let parts = usize::try_from(parts).unwrap_or(0);
+            if parts == 0 || parts > size.max(1) || parts > call.node.outputs.len() {
+                return misfit(format!("{size} elements in {parts} parts"));
+            }
+            let part = size.div_ceil(parts);
+            let sizes = (0..parts).map(|i| part.min(size.saturating_sub(i * part)));
+            sizes.collect()
+        }
+    };
+    let total = sizes
+        .iter()
+        .try_fold(0usize, |sum, part| sum.checked_add(*part));
+    if total != Some(size) {
+        return misfit(format!("parts {sizes:?} of {size} elements"));
+    }
+    let mut start = 0;
+    let mut parts = Vec::new();
+    for part in sizes {
+        let mut shape = input.shape().to_vec();
+        shape[at] = part;
+        let row = part * inner;
+        let positions: Vec<usize> = (0..outer)
+            .flat_map(|o| (0..row).map(move |i| (o * size + start) * inner + i))
+            .collect();
+        parts.extend(picked(input, shape, |to| positions[to])?);
+        start += part;
+    }
+    Ok(parts)
+}
+
+fn tile(call: Call<'_>) -> Result<Vec<Array>, Problem> {
+    let input = call.input(0)?;
+    let repeats = call.integers(1)?;
+    if repeats.len() != input.shape().len() {
+        return misfit(format!("{repeats:?} repeats of {:?}", input.shape()));
+    }
+    let sizes = input.shape().iter().zip(&repeats);
+    let shape: Option<Vec<usize>> = sizes
+        .map(|(size, repeat)| usize::try_from(*repeat).ok()?.checked_mul(*size))
+        .collect();
+    let Some(shape) = shape else {
+        return misfit(format!("{repeats:?} repeats of {:?}", input.shape()));
+    };
+    let strides = row_major(input.shape());
+    let to = shape.clone();
+    picked(input, shape, |at| {
+        let (mut rest, mut from) = (at, 0);
+        for ((to, size), stride) in to.iter().zip(input.shape()).zip(&strides).rev() {
+            from += rest % to % size * stride;
+            rest /= to;
+        }
+        from
+    })
+}
+
+/// Size of a block, batch, channels and the two sizes of an image.
+fn blocks(call: Call<'_>) -> Result<(usize, [usize; 4]), Problem> {
+    let block = usize::try_from(call.attributes().int("blocksize", 0)?).unwrap_or(0);
+    let shape = call.input(0)?.shape();
+    match <[usize; 4]>::try_from(shape) {
+        Ok(shape) if (1..=1 << 15).contains(&block) => Ok((block, shape)),
+        _ => misfit(format!("blocks of {block} in {shape:?}")),
+    }
+}
+
+/// A tensor seen with more dimensions, reordered, and seen with fewer.
+fn regrouped(
+    input: &Array,
+    seen: Vec<usize>,
+    order: &[usize],
+    to: Vec<usize>,
+) -> Result<Vec<Array>, Problem> {
+    let seen = same(input, seen)?;
+    same(&transposed(&seen[0], order)?, to)
+}
+
+fn depth_to_space(call: Call<'_>) -> Result<Vec<Array>, Problem> {
+    let (b, [n, c, h, w]) = blocks(call)?;
+    if !c.is_multiple_of(b * b) {
+        return misfit(format!("{c} channels in blocks of {b}"));
+    }
+    let depth = c / (b * b);
+    let to = vec![n, depth, h * b, w * b];
+    let input = call.input(0)?;
+    match call.attributes().string("mode", "DCR")? {
+        "DCR" => regrouped(input, vec![n, b, b, depth, h, w], &[0, 3, 4, 1, 5, 2], to),
+        "CRD" => regrouped(input, vec![n, depth, b, b, h, w], &[0, 1, 4, 2, 5, 3], to),
+        _ => Err(call.attributes().unsupported("mode").into()),
+    }
+}
+
+fn space_to_depth(call: Call<'_>) -> Result<Vec<Array>, Problem> {
+    let (b, [n, c, h, w]) = blocks(call)?;
+    if !h.is_multiple_of(b) || !w.is_multiple_of(b) {
+        return misfit(format!("{h} x {w} in blocks of {b}"));
+    }
+    let seen = vec![n, c, h / b, b, w / b, b];
+    let to = vec![n, c * b * b, h / b, w / b];
+    regrouped(call.input(0)?, seen, &[0, 3, 5, 1, 2, 4], to)
 }
