@@ -39,6 +39,7 @@ fn node<'a>(op: NodeOp, inputs: &'a [TensorSpec<'a>], output: TensorSpec<'a>) ->
         bias: None,
         parameters: &[],
         reduce_range: false,
+        divide: false,
     }
 }
 

@@ -48,6 +48,7 @@ fn linear(criterion: &mut Criterion) {
             bias: Some(&bias),
             parameters: &[],
             reduce_range: false,
+            divide: false,
         };
         let kernel = Q8Linear::KERNEL;
         let Ok(sizes) = (kernel.sizes)(&node) else {

@@ -42,6 +42,16 @@ pub(crate) fn stored(place: &'static str, tensor: &TensorSpec<'_>) -> Result<Sto
     }
 }
 
+/// From a sum in units of `product` to one in units of `scale`: times the reciprocal as torch has it, or
+/// divided as ONNX Runtime has it.
+pub(crate) fn factor(product: f32, scale: f32, divide: bool) -> f32 {
+    if divide {
+        product / scale
+    } else {
+        product * (1.0 / scale)
+    }
+}
+
 /// `clamp(rne(x * (1 / scale)) + zero_point, 0, 255)`, as torch's `quantize_per_tensor`: it multiplies
 /// by the reciprocal (FBGEMM, `Quantize<T>`); NaN becomes the zero point.
 pub(crate) fn quantize(x: f32, to: Stored) -> u8 {

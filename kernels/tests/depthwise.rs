@@ -25,6 +25,7 @@ struct Case {
     scales: Vec<f32>,
     zero_points: Vec<i32>,
     bias: Option<Vec<f32>>,
+    divide: bool,
 }
 
 fn random(rng: &mut Rng) -> Case {
@@ -108,6 +109,7 @@ fn random(rng: &mut Rng) -> Case {
         weights,
         scales,
         zero_points,
+        divide: rng.chance(2),
         bias: None,
     };
     if rng.chance(8) {
@@ -139,6 +141,7 @@ impl Case {
         let mut spec = node(op, self.activation, input, output);
         spec.weight = Some(weight);
         spec.bias = self.bias.as_deref();
+        spec.divide = self.divide;
         spec
     }
 
@@ -195,7 +198,10 @@ impl Case {
                 acc += (bias[o] * (1.0 / unit)).round_ties_even() as i64;
             }
             let acc = i32::try_from(acc).expect("biases are of the size of the sums");
-            let scale = (sw * self.from.scale) * (1.0 / self.to.scale);
+            let scale = match self.divide {
+                true => sw * self.from.scale / self.to.scale,
+                false => (sw * self.from.scale) * (1.0 / self.to.scale),
+            };
             let scaled = f64::from(acc as f32 * scale);
             let q = (scaled.round_ties_even() + f64::from(zo)).clamp(0.0, 255.0) as u8;
             output.push(activate(q, self.activation, self.to.scale, zo));

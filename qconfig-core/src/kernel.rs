@@ -716,6 +716,9 @@ pub struct NodeSpec<'a> {
     pub parameters: &'a [WeightSpec<'a>],
     /// For dynamic kernels: quantize activations to 7 bits (`qmax / 2`), as torch's `reduce_range`.
     pub reduce_range: bool,
+    /// For static kernels with a weight: the factor from sums to outputs is `sw * sa / so`, as ONNX Runtime
+    /// rounds it; otherwise `sw * sa * (1 / so)`, as torch does. They differ in the last bit at most.
+    pub divide: bool,
 }
 
 impl<'a> NodeSpec<'a> {
@@ -730,6 +733,7 @@ impl<'a> NodeSpec<'a> {
             bias: None,
             parameters: &[],
             reduce_range: false,
+            divide: false,
         }
     }
 

@@ -77,6 +77,8 @@ pub struct ReferenceModel {
     pub(crate) tables: BTreeMap<NodeId, QuantizedTable>,
     /// What [`crate::correct_bias`] adds to biases.
     pub(crate) corrections: BTreeMap<NodeId, Vec<f32>>,
+    /// Whether factors are rounded as ONNX Runtime does, as in models that it was made for.
+    pub(crate) divide: bool,
 }
 
 /// A calibrated model cannot be converted.
@@ -227,6 +229,7 @@ pub fn convert(calibrated: &Calibrated) -> Result<ReferenceModel, ConvertError> 
         weights,
         tables,
         corrections: BTreeMap::new(),
+        divide: false,
     })
 }
 
@@ -465,10 +468,11 @@ impl ReferenceModel {
             weights: BTreeMap::new(),
             tables: BTreeMap::new(),
             corrections: BTreeMap::new(),
+            divide: false,
         }
     }
 
-    /// A model without decisions yet.
+    /// A model that brings its scales along, without decisions yet.
     pub(crate) fn new(graph: Graph, backend: &'static qconfig_core::BackendConfig) -> Self {
         Self {
             graph,
@@ -478,6 +482,7 @@ impl ReferenceModel {
             weights: BTreeMap::new(),
             tables: BTreeMap::new(),
             corrections: BTreeMap::new(),
+            divide: true,
         }
     }
 

@@ -52,6 +52,8 @@ pub struct StepInfo<'a> {
     pub parameters: &'a [WeightSpec<'a>],
     /// For dynamic kernels: quantize activations to 7 bits.
     pub reduce_range: bool,
+    /// For static kernels with a weight: round factors as ONNX Runtime ([`NodeSpec::divide`]).
+    pub divide: bool,
     /// What it reads.
     pub inputs: &'a [TensorId],
     /// What it writes.
@@ -78,6 +80,7 @@ impl<'a> StepInfo<'a> {
             bias: None,
             parameters: &[],
             reduce_range: false,
+            divide: false,
             inputs,
             output,
         }
@@ -253,6 +256,7 @@ impl PlanBuilder {
             bias: info.bias,
             parameters: info.parameters,
             reduce_range: info.reduce_range,
+            divide: info.divide,
         };
         let refused = |refusal| BuildError::Refused {
             place: place(),

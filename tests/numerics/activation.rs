@@ -23,6 +23,7 @@ fn clamp(name: &str) {
             bias: None,
             parameters: &[],
             reduce_range: false,
+            divide: false,
         };
         tally.check(case, Q8Clamp::KERNEL, &node, &[&x.data], &y.data);
     });

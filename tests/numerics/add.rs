@@ -21,6 +21,7 @@ fn check(name: &str, case: &Case<'_>, tally: &mut Tally, change: impl Fn(&mut [u
         bias: None,
         parameters: &[],
         reduce_range: false,
+        divide: false,
     };
     tally.check(case, Q8Add::KERNEL, &node, &[&a.data, &b.data], &y.data);
 }

@@ -35,6 +35,7 @@ fn choose_qparams() {
             bias: None,
             parameters: &[],
             reduce_range,
+            divide: false,
         };
         let torch = case.qparams("y");
         let largest = if reduce_range { 127 } else { 255 };

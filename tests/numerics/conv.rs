@@ -25,6 +25,7 @@ fn check(name: &str, kernel: &Kernel, case: &Case<'_>, tally: &mut Tally) {
         bias: weight.bias(),
         parameters: &[],
         reduce_range: false,
+        divide: false,
     };
     tally.check(case, kernel, &node, &[&x.data], &y.data);
 }

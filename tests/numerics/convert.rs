@@ -19,6 +19,7 @@ fn quantize(name: &str) {
             bias: None,
             parameters: &[],
             reduce_range: false,
+            divide: false,
         };
         tally.check(case, Quantize::KERNEL, &node, &[&bytes(&x.data)], &y.data);
     });
@@ -57,6 +58,7 @@ fn quantize_per_channel_qint8() {
                 bias: None,
                 parameters: &[],
                 reduce_range: false,
+                divide: false,
             };
             let x = bytes(&x.data[row.clone()]);
             tally.check(case, Quantize::KERNEL, &node, &[&x], &y.data[row]);
@@ -76,6 +78,7 @@ fn dequantize(name: &str) {
             bias: None,
             parameters: &[],
             reduce_range: false,
+            divide: false,
         };
         tally.check_with(case, Dequantize::KERNEL, &node, &[&x.data], |got| {
             float_differences(got, &y.data)
@@ -105,6 +108,7 @@ fn requantize(from: &str, to: &str, least: usize) {
             bias: None,
             parameters: &[],
             reduce_range: false,
+            divide: false,
         };
         tally.check(case, Requantize::KERNEL, &node, &[&x.data], &y.data);
     });

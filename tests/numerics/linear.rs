@@ -17,6 +17,7 @@ fn linear(name: &str) {
             bias: weight.bias(),
             parameters: &[],
             reduce_range: false,
+            divide: false,
         };
         tally.check(case, Q8Linear::KERNEL, &node, &[&x.data], &y.data);
     });

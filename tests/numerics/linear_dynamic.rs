@@ -18,6 +18,7 @@ fn eight_bits() {
             bias: weight.bias(),
             parameters: &[],
             reduce_range: false,
+            divide: false,
         };
         let x = bytes(&x.data);
         tally.check_with(case, Q8LinearDynamic::KERNEL, &node, &[&x], |got| {
@@ -51,6 +52,7 @@ fn half_precision() {
             bias: bias.as_ref().map(|bias| bias.data.as_slice()),
             parameters: &[],
             reduce_range: false,
+            divide: false,
         };
         let (k, columns) = (x.shape[1], y.shape[1]);
         let (full_rows, full_columns) = (case.count("full_rows"), case.count("full_columns"));

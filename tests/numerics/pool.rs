@@ -23,6 +23,7 @@ fn pool(name: &str, kernel: &Kernel, op: impl Fn(&Case<'_>, &Tensor<u8>, &Tensor
             bias: None,
             parameters: &[],
             reduce_range: false,
+            divide: false,
         };
         tally.check(case, kernel, &node, &[&x.data], &y.data);
     });

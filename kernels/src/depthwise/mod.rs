@@ -24,7 +24,7 @@ use qconfig_core::kernel::{
 };
 use qconfig_core::{DType, Isa};
 
-use crate::affine::{round_ties_even, stored};
+use crate::affine::{factor, round_ties_even, stored};
 use crate::blob::{HEADER, Tag, align, exact};
 use crate::gemm::{Geometry as Product, Weight};
 use crate::output::Output;
@@ -239,7 +239,7 @@ fn column(
     let [input] = units::arity(spec)?;
     let (from, to) = (stored("input", input)?, stored("output", &spec.output)?);
     let sw = weight.scale(channel);
-    let scale = (sw * from.scale) * (1.0 / to.scale);
+    let scale = factor(sw * from.scale, to.scale, spec.divide);
     let product = (f64::from(sw) * f64::from(from.scale)) as f32;
     for (what, value) in [
         ("requantization scale", scale),

@@ -47,6 +47,8 @@ pub(crate) enum Params {
         output: Stored,
         /// What the activation leaves.
         bounds: (u8, u8),
+        /// [`NodeSpec::divide`].
+        divide: bool,
     },
     /// `f32` in, `f32` out.
     Dynamic {
@@ -68,6 +70,7 @@ impl Params {
             input: affine::stored("input", input)?,
             output,
             bounds: affine::bounds(node.activation, output),
+            divide: node.divide,
         })
     }
 }
@@ -339,6 +342,7 @@ impl<'a> Packed<'a> {
                 input,
                 output,
                 bounds: (low, high),
+                ..
             } => {
                 let bytes = [input.zero_point as u8, output.zero_point as u8, low, high];
                 words[WORDS] = u32::from_le_bytes(bytes);
@@ -446,7 +450,7 @@ struct Column {
 }
 
 impl Column {
-    /// Static: `scale = (sw * sa) * (1 / so)` and `init = bias_q - za * sum(w - zw)`, with
+    /// Static: `scale = (sw * sa) * (1 / so)`, or divided by `so`, and `init = bias_q - za * sum(w - zw)`, with
     /// `bias_q = rne(bias * (1 / f32(f64(sw) * f64(sa))))`, as torch's QNNPACK. A bias so large that
     /// the sum could leave `i32` is brought back to the nearest one that cannot.
     ///
@@ -460,8 +464,13 @@ impl Column {
         let sum = reach.positive + reach.negative;
         let sw = weight.scale(channel);
         match *params {
-            Params::Static { input, output, .. } => {
-                let scale = (sw * input.scale) * (1.0 / output.scale);
+            Params::Static {
+                input,
+                output,
+                divide,
+                ..
+            } => {
+                let scale = affine::factor(sw * input.scale, output.scale, divide);
                 if !(scale.is_normal() && scale > 0.0) {
                     return Err(scale_refusal("requantization scale", scale));
                 }

@@ -67,6 +67,7 @@ impl Case {
             bias: self.bias.as_deref(),
             parameters: &[],
             reduce_range: self.reduce_range,
+            divide: false,
         })
     }
 

@@ -21,6 +21,7 @@ struct Case {
     zero_points: Vec<i32>,
     bias: Option<Vec<f32>>,
     activation: Activation,
+    divide: bool,
     /// As stored.
     data: Vec<u8>,
 }
@@ -54,6 +55,7 @@ impl Case {
             bias: self.bias.as_deref(),
             parameters: &[],
             reduce_range: false,
+            divide: self.divide,
         })
     }
 
@@ -138,7 +140,10 @@ fn oracle(case: &Case) -> Vec<u8> {
                     let product = (f64::from(sw) * f64::from(sa)) as f32;
                     acc += (bias * (1.0 / product)).round_ties_even() as i64;
                     let acc = i32::try_from(acc).expect("cases whose sums fit");
-                    let scale = (sw * sa) * (1.0 / so);
+                    let scale = match case.divide {
+                        true => (sw * sa) / so,
+                        false => (sw * sa) * (1.0 / so),
+                    };
                     // saturates
                     let rounded = (acc as f32 * scale).round_ties_even() as i64;
                     out.push((rounded + zo).clamp(0, 255).clamp(low, high) as u8);
@@ -213,6 +218,7 @@ fn fill(
     });
     Case {
         op,
+        divide: random.chance(50),
         data: (0..input.iter().product())
             .map(|_| {
                 if style == Style::Traps && !random.chance(2) {

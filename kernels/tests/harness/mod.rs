@@ -137,6 +137,7 @@ pub(crate) fn node<'a>(
         bias: None,
         parameters: &[],
         reduce_range: false,
+        divide: false,
     }
 }
 

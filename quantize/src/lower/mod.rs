@@ -250,6 +250,7 @@ impl Lowering<'_> {
             bias: bias.as_deref().or(op::bias(&node.op)),
             parameters: &parameters,
             reduce_range: way.reduce_range(),
+            divide: self.model.divide,
             ..StepInfo::new(&node.name, kernel, node_op, &inputs, output)
         };
         let clamps = self.clamps(node, way, (dtype, qparams));
