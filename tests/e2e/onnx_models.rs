@@ -135,6 +135,39 @@ fn a_mobile_network() {
 }
 
 #[test]
+fn a_transformer_with_operators_whole_and_taken_apart() {
+    answers_as_onnx_runtime("transformer_opset14");
+    answers_as_onnx_runtime("transformer_opset17");
+}
+
+#[test]
 fn recurrent_layers() {
     answers_as_onnx_runtime("recurrent");
+}
+
+#[test]
+fn a_layer_norm_and_a_gelu_are_one_node_each() {
+    let model = model("transformer_opset14");
+    let inputs = model.inputs.iter().map(|input| {
+        let sizes = input.shape.iter().flatten();
+        let sizes = sizes.map(|dim| match dim {
+            Dimension::Fixed(size) => *size,
+            Dimension::Named(_) => 2,
+        });
+        (input.name.clone(), sizes.collect())
+    });
+    let options = ImportOptions {
+        shapes: inputs.collect(),
+        ..ImportOptions::default()
+    };
+    let graph = import(&model, &options).unwrap().graph;
+    let spelled = |name: &str| {
+        graph
+            .nodes()
+            .iter()
+            .filter(|node| node.spelling.dsl == name)
+            .count()
+    };
+    assert!(spelled("nn::LayerNorm") > 0 && spelled("nn::GELU") > 0);
+    assert_eq!(spelled("torch::erf") + spelled("torch::sqrt"), 0);
 }

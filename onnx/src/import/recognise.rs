@@ -33,6 +33,13 @@ impl<'m> View<'m> {
             {
                 constants.insert(output, value);
             }
+            // exporters share equal weights so
+            if node.op_type == "Identity"
+                && let ([input], [output]) = (node.inputs.as_slice(), node.outputs.as_slice())
+                && let Some(value) = constants.get(input.as_str()).copied()
+            {
+                constants.insert(output, value);
+            }
         }
         Self {
             nodes: &model.nodes,
