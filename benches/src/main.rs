@@ -35,7 +35,7 @@ fn main() -> anyhow::Result<()> {
             let bytes = std::fs::read(input).with_context(|| input.to_string())?;
             fill(&mut session, &bytes).with_context(|| input.to_string())?;
             session.run()?;
-            println!("{}", session.output(0)?.len());
+            println!("{} {}", session.output(0)?.len(), peak_memory()?);
             Ok(())
         }
         ["peak"] => {
@@ -46,6 +46,15 @@ fn main() -> anyhow::Result<()> {
         ["serve"] => serve(),
         _ => bail!("{USAGE}"),
     }
+}
+
+/// Most bytes that this process has had in memory.
+fn peak_memory() -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    let kilobytes: u64 = number.context("/proc/self/status has no VmHWM")?.parse()?;
+    Ok(1024 * kilobytes)
 }
 
 fn save(net: &str, file: &Path) -> anyhow::Result<()> {
