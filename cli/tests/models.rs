@@ -96,7 +96,7 @@ fn a_model_is_quantized_run_and_compared() {
     let plan = text(&folder.join("digits.plan"));
     let made = json(&["quantize", &model, "--data", &data, "-o", &plan, "--json"]);
     assert_eq!(made["float_nodes"], 0, "{made}");
-    assert_eq!(made["plan_bytes"], fs::metadata(&plan).unwrap().len());
+    assert_eq!(made["output_bytes"], fs::metadata(&plan).unwrap().len());
 
     let found = json(&["compare", &model, &plan, "--data", &data, "--json"]);
     assert_eq!(
