@@ -1,9 +1,10 @@
 //! One binary with a network in it: a photo in, the five likeliest classes out. No file but the photo is
 //! read, nothing is packed or compiled at run time.
 //!
-//!     QCONFIG_PLAN=lite0.plan QCONFIG_CLASSES=classes.txt QCONFIG_MEAN=127 QCONFIG_STD=128 QCONFIG_CROP=0.875 \
-//!         cargo photo
-//!     photo dog.jpg
+//! ```text
+//! QCONFIG_PLAN=lite0.plan QCONFIG_CLASSES=classes.txt QCONFIG_MEAN=127 QCONFIG_STD=128 QCONFIG_CROP=0.875 cargo photo
+//! photo dog.jpg
+//! ```
 //!
 //! `examples/models/lite0.sh` makes that plan. Without the variables the network is that of the digits.
 
