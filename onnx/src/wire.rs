@@ -32,8 +32,11 @@ enum Message {
     Graph,
     Node,
     Attribute,
+    Tensor,
     Value,
     Type,
+    TensorType,
+    Shape,
     Nested,
     /// Nothing of it lies deeper.
     Leaf,
@@ -43,13 +46,20 @@ impl Message {
     fn inside(self, field: u64) -> Option<Message> {
         Some(match (self, field) {
             (Message::Model, 7) => Message::Graph,
+            // opsets, metadata
+            (Message::Model, 8 | 14) => Message::Leaf,
             (Message::Graph, 1) => Message::Node,
-            (Message::Graph, 5) => Message::Leaf,
+            (Message::Graph, 5) => Message::Tensor,
             (Message::Graph, 11..=13) => Message::Value,
             (Message::Node, 5) => Message::Attribute,
-            (Message::Attribute, 5) => Message::Leaf,
+            (Message::Attribute, 5) => Message::Tensor,
             (Message::Attribute, 6) => Message::Graph,
+            // where external data is
+            (Message::Tensor, 13) => Message::Leaf,
             (Message::Value, 2) => Message::Type,
+            (Message::Type, 1) => Message::TensorType,
+            (Message::TensorType, 2) => Message::Shape,
+            (Message::Shape, 1) => Message::Leaf,
             // a sequence, or another type that has an element type
             (Message::Type, 4 | 9) => Message::Nested,
             (Message::Nested, 1) => Message::Type,
@@ -71,7 +81,7 @@ pub(crate) fn check(bytes: &[u8]) -> Result<(), WireError> {
 /// # Errors
 /// [`WireError`].
 pub(crate) fn check_tensor(bytes: &[u8]) -> Result<(), WireError> {
-    walk(bytes, 0, Message::Leaf, 0)
+    walk(bytes, 0, Message::Tensor, 0)
 }
 
 fn walk(bytes: &[u8], base: usize, message: Message, depth: usize) -> Result<(), WireError> {
@@ -100,6 +110,12 @@ fn walk(bytes: &[u8], base: usize, message: Message, depth: usize) -> Result<(),
         let content = bytes.get(at..end).ok_or(short)?;
         if let (2, Some(inner)) = (tag & 7, message.inside(tag >> 3)) {
             walk(content, base + at, inner, depth + 1)?;
+        }
+        // packed integers: one that goes on behind them would move all that follows
+        if matches!((message, tag), (Message::Tensor, 0x2a | 0x3a))
+            && content.last().is_some_and(|last| *last >= 0x80)
+        {
+            return Err(short);
         }
         at = end;
     }
@@ -143,6 +159,39 @@ mod tests {
         assert_eq!(check(&framed(7, &[0x2a, 5, 1])), Err(WireError::Short(2)));
         assert_eq!(check(&[0x80]), Err(WireError::Short(0)));
         assert_eq!(check(&[0x3b]), Err(WireError::Type { at: 0, found: 3 }));
+    }
+
+    #[test]
+    fn lengths_are_checked_however_deep_they_lie() {
+        let huge: &[u8] = &[0x12, 0xfb, 0xef, 0xb1, 0xe3, 0x63, b'x'];
+        let inside = |fields: &[u8]| {
+            fields
+                .iter()
+                .rev()
+                .fold(huge.to_vec(), |a, f| framed(*f, &a))
+        };
+        for path in [
+            &[7, 11, 2, 1, 2, 1][..], // the name of a dimension
+            &[8],                     // of an opset
+            &[14],                    // of metadata
+            &[7, 5, 13],              // of an initializer's file
+            &[7, 1, 5, 5, 13],        // of an attribute's
+        ] {
+            let found = check(&inside(path));
+            assert!(
+                matches!(found, Err(WireError::Short(_))),
+                "{path:?}: {found:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn packed_integers_end_where_they_say() {
+        for field in [5, 7] {
+            let packed = |values: &[u8]| check_tensor(&framed(field, values));
+            assert_eq!(packed(&[1, 0x80, 1]), Ok(()));
+            assert_eq!(packed(&[1, 0x80]), Err(WireError::Short(0)));
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Operators that make tensors from attributes, shapes and numbers.
 
-use super::types::{LARGEST, made, room};
+use super::types::{LARGEST_MADE, made, room};
 use super::{Call, Operator, Problem, filled, misfit};
 use crate::array::{Array, Data, ElementType, Number, cast, elements};
 use crate::attributes::Attribute;
@@ -88,7 +88,7 @@ fn constant_of_shape(call: Call<'_>) -> Result<Vec<Array>, Problem> {
     let Some((shape, count)) = shape
         .and_then(|shape| Some((elements(&shape)?, shape)))
         .map(|(count, shape)| (shape, count))
-        .filter(|(_, count)| *count <= LARGEST)
+        .filter(|(_, count)| *count <= LARGEST_MADE)
     else {
         return misfit(format!("the shape {sizes:?} is impossible"));
     };
@@ -154,7 +154,10 @@ fn window(call: Call<'_>, [a, b, c]: [f64; 3]) -> Result<Vec<Array>, Problem> {
     let [size] = call.integers(0)?[..] else {
         return misfit("the size must be a single number");
     };
-    let Some(size) = usize::try_from(size).ok().filter(|size| *size <= LARGEST) else {
+    let Some(size) = usize::try_from(size)
+        .ok()
+        .filter(|size| *size <= LARGEST_MADE)
+    else {
         return misfit(format!("a window of {size} numbers"));
     };
     let number = call.attributes().int("output_datatype", 1)?;
@@ -181,7 +184,7 @@ fn range(call: Call<'_>) -> Result<Vec<Array>, Problem> {
         };
         let (start, limit, delta) = (number(0)?, number(1)?, number(2)?);
         let count = ((limit.to_f64() - start.to_f64()) / delta.to_f64()).ceil();
-        if count.is_nan() || count > LARGEST as f64 {
+        if count.is_nan() || count > LARGEST_MADE as f64 {
             return misfit(format!("a range of {count} numbers"));
         }
         let mut values = Vec::new();

@@ -42,8 +42,11 @@ macro_rules! on_floats {
     }};
 }
 
-/// Most elements that an operator makes: more than any network has in one tensor.
-pub(super) const LARGEST: usize = 1 << 28;
+/// Most elements that an operator makes: a gigabyte where they are computed as `f64`.
+pub(super) const LARGEST: usize = 1 << 27;
+
+/// Most elements that are made from a few numbers alone: more than any mask or table of positions has.
+pub(super) const LARGEST_MADE: usize = 1 << 25;
 
 /// The number of elements of an output, if it may be made.
 pub(super) fn room(shape: &[usize]) -> Result<usize, Problem> {

@@ -177,6 +177,7 @@ pub fn import(model: &Model, options: &ImportOptions) -> Result<Imported, Import
         builder: GraphBuilder::new(),
         bound: BTreeMap::new(),
         folded: 0,
+        made: 0,
         given: Given::default(),
         dequantized: BTreeMap::new(),
         operands: BTreeMap::new(),
@@ -233,6 +234,8 @@ struct Importer<'m> {
     builder: GraphBuilder,
     bound: BTreeMap<String, Bound>,
     folded: usize,
+    /// Bytes of the constants that were computed.
+    made: usize,
     given: Given,
     /// Constants that were integers of 8 bits.
     dequantized: BTreeMap<String, quantized::Dequantized>,
@@ -300,6 +303,23 @@ impl Refusal {
 /// Something that the operator has and the graph has not.
 fn unsupported<T>(what: impl Into<String>) -> Result<T, Refusal> {
     Err(Problem::Unsupported(what.into()).into())
+}
+
+/// Most bytes of constants that are computed, beside eight times what the file holds itself: masks and
+/// tables of positions are far smaller.
+const MOST_MADE: usize = 512 << 20;
+
+/// The memory of an array, about.
+fn bytes(array: &Array) -> usize {
+    let each = match array.element_type() {
+        ElementType::String => size_of::<String>(),
+        ElementType::Float64 | ElementType::Int64 | ElementType::UInt64 => 8,
+        ElementType::Float32 | ElementType::Int32 | ElementType::UInt32 => 4,
+        ElementType::Float16 | ElementType::BFloat16 => 2,
+        ElementType::Int16 | ElementType::UInt16 => 2,
+        _ => 1,
+    };
+    array.len().saturating_mul(each)
 }
 
 fn tensor(array: &Array) -> Option<Tensor> {
@@ -394,6 +414,7 @@ impl Importer<'_> {
             let floats = self.dequantize_constant(place);
             if let Some(floats) = floats.map_err(|refusal| refusal.of(node))? {
                 self.folded += 1;
+                self.room(node, &floats)?;
                 let name = node.outputs.first().cloned().unwrap_or_default();
                 self.bound.insert(name, Bound::Constant(floats));
                 return Ok(());
@@ -407,6 +428,7 @@ impl Importer<'_> {
             let outputs = evaluate(node, &constants, opset)?;
             self.folded += 1;
             for (name, array) in node.outputs.iter().zip(outputs) {
+                self.room(node, &array)?;
                 self.bound.insert(name.clone(), Bound::Constant(array));
             }
             return Ok(());
@@ -417,6 +439,20 @@ impl Importer<'_> {
             if !name.is_empty() {
                 self.bound.insert(name.clone(), bound);
             }
+        }
+        Ok(())
+    }
+
+    /// Counts a constant, and refuses what a small file could make of a few numbers alone.
+    fn room(&mut self, node: &Node, made: &Array) -> Result<(), ImportError> {
+        let stored = self.model.initializers.values().map(bytes);
+        let most = stored.fold(MOST_MADE, |most, bytes| {
+            most.saturating_add(bytes.saturating_mul(8))
+        });
+        self.made = self.made.saturating_add(bytes(made));
+        if self.made > most {
+            let problem = Problem::Unsupported(format!("{} bytes of constants", self.made));
+            return Err(Refusal::Problem(problem).of(node));
         }
         Ok(())
     }
