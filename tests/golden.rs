@@ -141,6 +141,40 @@ impl Archive {
         }
     }
 
+    /// A numerics family with the answers of another of torch's engines, where they are other ones than those
+    /// in its own archive; `None` where the engine has no such operator.
+    pub fn of_engine(family: &str, engine: &str) -> Option<Self> {
+        let mut archive = Self::open(&format!("numerics/{family}.npz"));
+        let engines = Self::open("numerics/engines.npz");
+        let known = engines.meta["engines"].as_array().expect("a list");
+        assert!(known.iter().any(|name| name == engine), "no such engine");
+        archive.name += &format!(" as {engine}");
+        let entries = match engines.meta["families"][family].get(engine) {
+            None => return Some(archive),
+            Some(entries) => entries.as_array()?,
+        };
+        let number = |value: &Value| value.as_u64().expect("a number") as usize;
+        for entry in entries {
+            let fields = &mut archive.meta["cases"][number(&entry["case"])];
+            if entry["y"].is_null() {
+                fields["left_out"] = true.into();
+                continue;
+            }
+            let name = if fields["y"].is_null() { "out" } else { "y" };
+            let range = number(&entry["y"][0])..;
+            let len = number(&entry["y"][1]);
+            let answers = &mut archive.arrays.get_mut(name).expect("answers").values;
+            fields[name][0] = match answers {
+                Values::U8(all) => append(all, &engines.array("uint8").u8()[range][..len]),
+                Values::I8(all) => append(all, &engines.array("int8").i8().data[range][..len]),
+                Values::F32(all) => append(all, &engines.array("float32").f32()[range][..len]),
+                other => panic!("{family}: answers are {other:?}"),
+            }
+            .into();
+        }
+        Some(archive)
+    }
+
     /// An array by name.
     pub fn array(&self, name: &str) -> &Array {
         let found = self.arrays.get(name);
@@ -156,6 +190,12 @@ impl Archive {
             fields: fields.as_object().expect("an object"),
         })
     }
+}
+
+/// Where the values are, once they are behind all others.
+fn append<T: Copy>(all: &mut Vec<T>, more: &[T]) -> usize {
+    all.extend_from_slice(more);
+    all.len() - more.len()
 }
 
 /// One case of a numerics family.

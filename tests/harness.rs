@@ -1,5 +1,6 @@
 //! Runs one node on a kernel, on every instruction set and on several splits, and compares.
 
+use std::cell::Cell;
 use std::fmt::Write;
 use std::ops::Range;
 
@@ -72,6 +73,10 @@ pub struct Tally {
     elements: usize,
     wrong_cases: usize,
     wrong: usize,
+    /// Steps that an element may be from torch's.
+    most: u8,
+    /// Elements that are, of so many.
+    off: [Cell<usize>; 2],
     report: String,
 }
 
@@ -84,7 +89,17 @@ impl Tally {
             elements: 0,
             wrong_cases: 0,
             wrong: 0,
+            most: 0,
+            off: Default::default(),
             report: String::new(),
+        }
+    }
+
+    /// As [`Tally::new`], where [`Tally::check`] allows so many steps between an element and torch's.
+    pub fn within(family: &str, most: u8) -> Self {
+        Self {
+            most,
+            ..Self::new(family)
         }
     }
 
@@ -111,7 +126,14 @@ impl Tally {
         inputs: &[&[u8]],
         expected: &[u8],
     ) {
-        self.check_with(case, kernel, node, inputs, |got| differences(got, expected));
+        let (most, [off, all]) = (self.most, self.off.clone());
+        self.check_with(case, kernel, node, inputs, |got| {
+            let pairs = got.iter().zip(expected);
+            off.update(|off| off + pairs.filter(|(a, b)| a != b).count());
+            all.update(|all| all + expected.len());
+            steps(got, expected, most)
+        });
+        self.off = [off, all];
     }
 
     /// Computes a node everywhere; `compare` lists how the bytes are not what they should be.
@@ -153,6 +175,14 @@ impl Tally {
             names(ran),
             names(missing)
         );
+        let [off, all] = self.off.map(Cell::into_inner);
+        if self.most > 0 {
+            println!(
+                "{}: {off} of {all} elements ({:.4} %) are a step from torch's",
+                self.family,
+                100.0 * off as f64 / all.max(1) as f64
+            );
+        }
         assert!(
             self.cases >= least,
             "{}: only {} cases, {least} are asked for",

@@ -3,6 +3,17 @@
 use qconfig_core::kernel::{Activation, Refusal, TensorSpec};
 use qconfig_core::{DType, kernel::QParams};
 
+/// Whose rounding of factors and biases.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Numerics {
+    /// PyTorch's engine qnnpack: the bias is rounded to steps of the sum, factors are multiplied by the
+    /// reciprocal of the output's scale.
+    Qnnpack,
+    /// PyTorch's engines fbgemm, x86 and onednn: the bias is a float, added to the sum, and factors are
+    /// divided by the output's scale.
+    Fbgemm,
+}
+
 /// Scale and zero point of a tensor as it is stored: always `u8`.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct Stored {

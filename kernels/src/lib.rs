@@ -13,6 +13,7 @@ mod depthwise;
 mod dequantize;
 mod embedding;
 mod f16_linear_dynamic;
+pub mod fbgemm;
 mod float;
 mod gemm;
 mod glue;

@@ -1,13 +1,13 @@
-//! Addition against QNNPACK's and XNNPACK's fixed-point arithmetic, written here in 64 bits.
+//! Addition against QNNPACK's and XNNPACK's fixed-point arithmetic, written here in 64 bits, and against ATen's.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod harness;
 
 use harness::*;
 use proptest::prelude::{ProptestConfig, proptest};
-use qconfig_core::kernel::{Activation, KernelFamily, NodeOp, QParams};
+use qconfig_core::kernel::{Activation, Kernel, KernelFamily, NodeOp, QParams};
 use qconfig_core::{DType, Isa, IsaLevel};
-use qconfig_kernels::Q8Add;
+use qconfig_kernels::{Q8Add, fbgemm};
 
 struct Case {
     dtype: DType,
@@ -15,6 +15,18 @@ struct Case {
     b: QParams,
     to: QParams,
     activation: Activation,
+    /// Whether the kernel is the one with FBGEMM's numerics.
+    fbgemm: bool,
+}
+
+impl Case {
+    fn kernel(&self) -> &'static Kernel {
+        if self.fbgemm {
+            fbgemm::Q8Add::KERNEL
+        } else {
+            Q8Add::KERNEL
+        }
+    }
 }
 
 /// `(multiplier a, multiplier b, shift)`, or `None` outside what the library takes.
@@ -36,7 +48,9 @@ fn oracle(case: &Case, qa: u8, qb: u8) -> u8 {
     let zero_point = case.to.zero_point + flip;
     let centred = |q: u8, p: QParams| i64::from(i32::from(q) - flip - p.zero_point);
     let (a, b) = (centred(qa, case.a), centred(qb, case.b));
-    let y = if case.dtype == DType::quint8 {
+    let y = if case.fbgemm {
+        None
+    } else if case.dtype == DType::quint8 {
         fixed(case, 21, 0.5f32.powi(14)).map(|(am, bm, shift)| {
             let acc = am * a + bm * b;
             assert!(
@@ -77,7 +91,7 @@ fn run(case: &Case, a: Vec<u8>, b: Vec<u8>, rng: &mut Rng) {
         .zip(&b)
         .map(|(a, b)| oracle(case, *a, *b))
         .collect();
-    check(Q8Add::KERNEL, &spec, &[a, b], &expected, rng);
+    check(case.kernel(), &spec, &[a, b], &expected, rng);
 }
 
 fn random(rng: &mut Rng) -> Case {
@@ -88,6 +102,7 @@ fn random(rng: &mut Rng) -> Case {
         b: rng.qparams(dtype),
         to: rng.qparams(dtype),
         activation: Activation::None,
+        fbgemm: rng.chance(2),
     };
     match rng.below(0..6) {
         // powers of two: ties everywhere
@@ -112,7 +127,7 @@ fn random(rng: &mut Rng) -> Case {
 #[test]
 fn add_equals_its_formula() {
     report();
-    for seed in 0..cases(2_500) {
+    for seed in 0..cases(3_500) {
         let rng = &mut Rng::new(seed);
         let case = random(rng);
         let len = if rng.chance(20) {
@@ -128,7 +143,7 @@ fn add_equals_its_formula() {
 /// The form depends on the scales, not on the shapes.
 #[test]
 fn shapes_broadcast() {
-    for seed in 0..cases(1_500) {
+    for seed in 0..cases(2_000) {
         let rng = &mut Rng::new(seed);
         let case = random(rng);
         let [a_shape, b_shape, shape] = broadcast_shapes(rng);
@@ -150,7 +165,7 @@ fn shapes_broadcast() {
         ];
         let pairs = all[0].iter().zip(&all[1]);
         let expected: Vec<u8> = pairs.map(|(a, b)| oracle(&case, *a, *b)).collect();
-        check(Q8Add::KERNEL, &spec, &[a, b], &expected, rng);
+        check(case.kernel(), &spec, &[a, b], &expected, rng);
     }
 }
 
@@ -179,6 +194,7 @@ fn add_is_exact_on_all_pairs() {
             b: q,
             to,
             activation: Activation::None,
+            fbgemm: false,
         };
         run(&case, a.clone(), b.clone(), rng);
     }
@@ -271,6 +287,6 @@ proptest! {
         let shape = [rng.below(1..200)];
         let inputs = [tensor(case.dtype, &shape, Some(case.a)), tensor(case.dtype, &shape, Some(case.b))];
         let spec = node(NodeOp::Add, case.activation, &inputs, tensor(case.dtype, &shape, Some(case.to)));
-        attack_all(Q8Add::KERNEL, &spec, &[vec![7; shape[0]], vec![200; shape[0]]], rng);
+        attack_all(case.kernel(), &spec, &[vec![7; shape[0]], vec![200; shape[0]]], rng);
     }
 }

@@ -6,10 +6,11 @@ mod harness;
 use harness::*;
 use proptest::prelude::{ProptestConfig, proptest};
 use qconfig_core::kernel::{
-    Activation, KernelFamily, NodeOp, NodeSpec, QParams, TensorSpec, WeightData, WeightSpec, Window,
+    Activation, Kernel, KernelFamily, NodeOp, NodeSpec, QParams, TensorSpec, WeightData,
+    WeightSpec, Window,
 };
 use qconfig_core::{DType, Isa, IsaLevel};
-use qconfig_kernels::Q8Depthwise;
+use qconfig_kernels::{Q8Conv, Q8Depthwise, fbgemm};
 
 const CASES: u64 = 2_000;
 
@@ -154,7 +155,8 @@ impl Case {
         ]
     }
 
-    fn oracle(&self, input: &[u8]) -> Vec<u8> {
+    /// With the numerics of QNNPACK, or FBGEMM's.
+    fn oracle(&self, input: &[u8], fbgemm: bool) -> Vec<u8> {
         let [_, height, width, channels] = self.input;
         let [batch, oh, ow, outputs] = self.output;
         let Window {
@@ -193,6 +195,14 @@ impl Case {
                     acc += (i64::from(input[at]) - i64::from(za)) * w;
                 }
             }
+            if fbgemm {
+                let bias = self.bias.as_ref().map_or(0.0, |bias| bias[o]);
+                let scales = [self.from.scale, sw, self.to.scale];
+                let scaled = f64::from(fbgemm_scaled(acc, bias, scales, self.scales.len() > 1));
+                let q = (scaled.round_ties_even() + f64::from(zo)).clamp(0.0, 255.0) as u8;
+                output.push(activate(q, self.activation, self.to.scale, zo));
+                continue;
+            }
             if let Some(bias) = &self.bias {
                 let unit = (f64::from(sw) * f64::from(self.from.scale)) as f32;
                 acc += (bias[o] * (1.0 / unit)).round_ties_even() as i64;
@@ -212,18 +222,52 @@ impl Case {
 
 #[test]
 fn depthwise_equals_its_formula() {
+    equals_its_formula(Q8Depthwise::KERNEL, false);
+}
+
+/// The convolutions' kernels hand over what is depthwise.
+#[test]
+fn convolutions_hand_over() {
+    equals_its_formula(fbgemm::Q8Conv::KERNEL, true);
+    let rng = &mut Rng::new(3);
+    let case = loop {
+        let case = random(rng);
+        if case.input[3] > 1 {
+            break case;
+        }
+    };
+    let tensors = [tensor(case.dtypes[0], &case.input, Some(case.from))];
+    let shape = case.weight_shape();
+    let spec = case.spec(&tensors, &shape);
+    let lengths = [case.input.iter().product()];
+    let (own, other) = (
+        pack(Q8Conv::KERNEL, &spec),
+        pack(fbgemm::Q8Conv::KERNEL, &spec),
+    );
+    assert_eq!(own, pack(Q8Depthwise::KERNEL, &spec));
+    assert!((Q8Conv::KERNEL.split)(&own, &lengths).is_ok());
+    assert!((fbgemm::Q8Conv::KERNEL.split)(&other, &lengths).is_ok());
+    // neither takes the other's
+    assert!((Q8Conv::KERNEL.split)(&other, &lengths).is_err());
+    assert!((fbgemm::Q8Conv::KERNEL.split)(&own, &lengths).is_err());
+}
+
+fn equals_its_formula(kernel: &Kernel, fbgemm: bool) {
     report();
     for seed in 0..cases(CASES) {
         let rng = &mut Rng::new(seed);
         let case = random(rng);
+        if fbgemm && case.input[3] == 1 {
+            continue;
+        }
         let input = rng.bytes(case.input.iter().product());
-        let expected = case.oracle(&input);
+        let expected = case.oracle(&input, fbgemm);
         let (tensors, shape) = (
             [tensor(case.dtypes[0], &case.input, Some(case.from))],
             case.weight_shape(),
         );
         check(
-            Q8Depthwise::KERNEL,
+            kernel,
             &case.spec(&tensors, &shape),
             &[input],
             &expected,
@@ -243,7 +287,7 @@ fn one_dimension_is_height_one() {
         }
     };
     let input = rng.bytes(case.input.iter().product());
-    let expected = case.oracle(&input);
+    let expected = case.oracle(&input, false);
     let short = |[n, _, w, c]: [usize; 4]| [n, w, c];
     let (a, b) = (short(case.input), short(case.output));
     let tensors = [tensor(case.dtypes[0], &a, Some(case.from))];
@@ -326,6 +370,8 @@ proptest! {
         let input = rng.bytes(case.input.iter().product());
         let tensors = [tensor(case.dtypes[0], &case.input, Some(case.from))];
         let shape = case.weight_shape();
-        attack_all(Q8Depthwise::KERNEL, &case.spec(&tensors, &shape), &[input], rng);
+        for kernel in [Q8Depthwise::KERNEL, fbgemm::Q8Conv::KERNEL] {
+            attack_all(kernel, &case.spec(&tensors, &shape), std::slice::from_ref(&input), rng);
+        }
     }
 }

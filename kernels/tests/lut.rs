@@ -7,7 +7,7 @@ use harness::*;
 use proptest::prelude::{ProptestConfig, proptest};
 use qconfig_core::DType;
 use qconfig_core::kernel::{Activation, Kernel, KernelFamily, NodeOp, QParams, Unary};
-use qconfig_kernels::{Q8Add, Q8Lut, scalar_qparams, unary};
+use qconfig_kernels::{Q8Add, Q8Lut, fbgemm, scalar_qparams, unary};
 
 fn relu6(x: f32) -> f32 {
     x.clamp(0.0, 6.0)
@@ -150,6 +150,15 @@ fn every_function_equals_its_formula() {
             })
             .collect();
         run(Q8Lut::KERNEL, &case, &x, &expected, rng);
+        // ATen's form knows no exceptions
+        let expected: Vec<u8> = x
+            .iter()
+            .map(|q| {
+                let value = real(case.function, from.0 * (i32::from(*q) - from.1) as f32);
+                activate(quantize(value, to.0, to.1), case.activation, to.0, to.1)
+            })
+            .collect();
+        run(fbgemm::Q8Lut::KERNEL, &case, &x, &expected, rng);
     }
 }
 
@@ -207,9 +216,11 @@ fn a_number_moves_the_parameters_and_keeps_the_bytes() {
             },
         };
         run(Q8Lut::KERNEL, &case, &x, &expected, rng);
+        run(fbgemm::Q8Lut::KERNEL, &case, &x, &expected, rng);
         if add {
-            // the kernel that the backends bind to additions hands numbers over
+            // the kernels that the backends bind to additions hand numbers over
             run(Q8Add::KERNEL, &case, &x, &expected, rng);
+            run(fbgemm::Q8Add::KERNEL, &case, &x, &expected, rng);
         }
     }
 }
@@ -313,6 +324,8 @@ proptest! {
         let inputs = [tensor(case.dtypes[0], &shape, Some(case.from))];
         let to = tensor(case.dtypes[1], &shape, Some(case.to));
         let spec = node(NodeOp::Unary(case.function), case.activation, &inputs, to);
-        attack_all(Q8Lut::KERNEL, &spec, &[vec![7; shape[0]]], rng);
+        for kernel in [Q8Lut::KERNEL, fbgemm::Q8Lut::KERNEL] {
+            attack_all(kernel, &spec, &[vec![7; shape[0]]], rng);
+        }
     }
 }

@@ -15,7 +15,7 @@ use qconfig_core::kernel::{
     Activation, Kernel, KernelFamily, NodeOp, NodeSpec, RecurrentCell, Refusal, TensorSpec,
     WeightData, WeightSpec,
 };
-use qconfig_kernels::{F16Recurrent, Q8Recurrent};
+use qconfig_kernels::{F16Recurrent, Q8Recurrent, fbgemm};
 
 /// A weight as it is packed, and what its values stand for.
 #[derive(Debug)]
@@ -39,6 +39,8 @@ struct Case {
     batch_first: bool,
     one_step: bool,
     half: bool,
+    /// Whether the kernel is the one with FBGEMM's numerics, for weights of 8 bits.
+    fbgemm: bool,
     reduce_range: bool,
     x: Vec<f32>,
     states: Option<Vec<Vec<f32>>>,
@@ -55,6 +57,8 @@ impl Case {
     fn kernel(&self) -> &'static Kernel {
         if self.half {
             F16Recurrent::KERNEL
+        } else if self.fbgemm {
+            fbgemm::Q8Recurrent::KERNEL
         } else {
             Q8Recurrent::KERNEL
         }
@@ -218,6 +222,7 @@ fn random(rng: &mut Rng) -> Case {
         batch_first: !one_step && rng.chance(2),
         one_step,
         half,
+        fbgemm: rng.chance(2),
         reduce_range: rng.chance(2),
         x,
         states,
@@ -275,11 +280,13 @@ fn linear(case: &Case, x: &[f32], weight: &Weight, bias: Option<&[f32]>) -> Vec<
     let mut out = Vec::new();
     for row in 0..x.len() / k {
         for column in 0..columns {
-            let sum = if case.half {
+            let bias = bias.map_or(0.0, |bias| bias[column]);
+            out.push(if case.half {
                 let pairs = x[row * k..][..k].iter().zip(&weight.floats[column * k..]);
-                pairs.fold(0.0f32, |sum, (x, w)| {
+                let sum = pairs.fold(0.0f32, |sum, (x, w)| {
                     x.mul_add(f16::from_f32(*w).to_f32(), sum)
-                })
+                });
+                sum + bias
             } else {
                 let at = column.min(weight.scales.len() - 1);
                 let pairs = quantized[row * k..][..k]
@@ -288,9 +295,13 @@ fn linear(case: &Case, x: &[f32], weight: &Weight, bias: Option<&[f32]>) -> Vec<
                 let sum: i64 = pairs
                     .map(|(x, w)| i64::from(*x) * i64::from(i32::from(*w) - weight.zero_points[at]))
                     .sum();
-                sum as f32 * (scale * weight.scales[at])
-            };
-            out.push(sum + bias.map_or(0.0, |bias| bias[column]));
+                let step = scale * weight.scales[at];
+                if case.fbgemm {
+                    (sum as f32).mul_add(step, bias)
+                } else {
+                    sum as f32 * step + bias
+                }
+            });
         }
     }
     out
@@ -406,7 +417,7 @@ fn oracle(case: &Case) -> Vec<u8> {
 fn every_cell_is_its_formula_on_every_instruction_set() {
     report();
     let mut rng = Rng::new(31);
-    for _ in 0..cases(1_500) {
+    for _ in 0..cases(2_500) {
         let case = random(&mut rng);
         let (inputs, expected) = (case.inputs(), oracle(&case));
         case.with(|node| check(case.kernel(), node, &inputs, &expected, &mut rng));

@@ -9,12 +9,14 @@ use qconfig_core::DType;
 use qconfig_core::kernel::{
     Activation, Kernel, KernelFamily, NodeOp, NodeSpec, QParams, WeightData, WeightSpec, Window3,
 };
-use qconfig_kernels::{Q8Conv, Q8ConvTranspose};
+use qconfig_kernels::{Q8Conv, Q8ConvTranspose, fbgemm};
 
-const CASES: u64 = 1_500;
+const CASES: u64 = 2_000;
 
 struct Case {
     transposed: bool,
+    /// Whether the kernel is the one with FBGEMM's numerics.
+    fbgemm: bool,
     window: Window3,
     output_padding: [usize; 3],
     groups: usize,
@@ -113,6 +115,7 @@ fn random(rng: &mut Rng, transposed: bool) -> Case {
     let len = batch * input.iter().product::<usize>() * channels;
     Case {
         transposed,
+        fbgemm: rng.chance(2),
         window: Window3 {
             kernel,
             stride: each(&|a| a.3),
@@ -160,10 +163,11 @@ impl Case {
     }
 
     fn kernel(&self) -> &'static Kernel {
-        if self.transposed {
-            Q8ConvTranspose::KERNEL
-        } else {
-            Q8Conv::KERNEL
+        match (self.transposed, self.fbgemm) {
+            (true, false) => Q8ConvTranspose::KERNEL,
+            (true, true) => fbgemm::Q8ConvTranspose::KERNEL,
+            (false, false) => Q8Conv::KERNEL,
+            (false, true) => fbgemm::Q8Conv::KERNEL,
         }
     }
 
@@ -266,8 +270,12 @@ impl Case {
             let sw = self.scales[o.min(self.scales.len() - 1)];
             let product = (f64::from(sw) * f64::from(sa)) as f32;
             let bias = self.bias.as_ref().map_or(0.0, |bias| bias[o]);
-            let acc = sum + (bias * (1.0 / product)).round_ties_even() as i64;
-            let scaled = acc as i32 as f32 * ((sw * sa) * (1.0 / so));
+            let scaled = if self.fbgemm {
+                fbgemm_scaled(sum, bias, [sa, sw, so], self.scales.len() > 1)
+            } else {
+                let acc = sum + (bias * (1.0 / product)).round_ties_even() as i64;
+                acc as i32 as f32 * ((sw * sa) * (1.0 / so))
+            };
             let q = (f64::from(scaled).round_ties_even() + f64::from(zo)).clamp(0.0, 255.0);
             activate(q as u8, self.activation, so, zo)
         };

@@ -5,10 +5,10 @@ mod harness;
 
 use harness::*;
 use qconfig_core::kernel::{
-    Activation, KernelFamily, NodeOp, NodeSpec, QParams, WeightData, WeightSpec, Window,
+    Activation, Kernel, KernelFamily, NodeOp, NodeSpec, QParams, WeightData, WeightSpec, Window,
 };
 use qconfig_core::{DType, Isa, IsaLevel};
-use qconfig_kernels::Q8Conv;
+use qconfig_kernels::{Q8Conv, fbgemm};
 
 /// A 3 x 3 convolution with its data.
 struct Case {
@@ -25,6 +25,8 @@ struct Case {
     scales: Vec<f32>,
     bias: Vec<f32>,
     data: Vec<u8>,
+    /// Whether the kernel is the one with FBGEMM's numerics.
+    fbgemm: bool,
 }
 
 impl Case {
@@ -32,6 +34,14 @@ impl Case {
         let [n, h, w, _] = self.input;
         let [top, left, bottom, right] = self.padding;
         [n, h + top + bottom - 2, w + left + right - 2, self.outputs]
+    }
+
+    fn kernel(&self) -> &'static Kernel {
+        if self.fbgemm {
+            fbgemm::Q8Conv::KERNEL
+        } else {
+            Q8Conv::KERNEL
+        }
     }
 
     /// The bytes, by the formula and 64-bit sums.
@@ -63,11 +73,16 @@ impl Case {
                     }
                 }
                 let scale = self.scales[o % self.scales.len()];
-                let product = (f64::from(scale) * f64::from(self.from.scale)) as f32;
-                let bias = (self.bias[o] * (1.0 / product)).round_ties_even();
-                let acc = (sum + bias as i64) as i32;
-                let factor = (scale * self.from.scale) * (1.0 / self.to.scale);
-                let rounded = f64::from((acc as f32 * factor).round_ties_even());
+                let scaled = if self.fbgemm {
+                    let scales = [self.from.scale, scale, self.to.scale];
+                    fbgemm_scaled(sum, self.bias[o], scales, self.scales.len() > 1)
+                } else {
+                    let product = (f64::from(scale) * f64::from(self.from.scale)) as f32;
+                    let bias = (self.bias[o] * (1.0 / product)).round_ties_even();
+                    let acc = (sum + bias as i64) as i32;
+                    acc as f32 * ((scale * self.from.scale) * (1.0 / self.to.scale))
+                };
+                let rounded = f64::from(scaled.round_ties_even());
                 let q = (rounded + f64::from(zo)).clamp(0.0, 255.0) as u8;
                 bytes.push(activate(q, self.activation, self.to.scale, zo));
             }
@@ -103,14 +118,14 @@ impl Case {
             )
         };
         check(
-            Q8Conv::KERNEL,
+            self.kernel(),
             &spec,
             std::slice::from_ref(&self.data),
             &self.expected(),
             rng,
         );
-        let blob = pack(Q8Conv::KERNEL, &spec);
-        Isa::require(IsaLevel::Avx2).map_or("", |isa| (Q8Conv::KERNEL.variant)(&blob, isa))
+        let blob = pack(self.kernel(), &spec);
+        Isa::require(IsaLevel::Avx2).map_or("", |isa| (self.kernel().variant)(&blob, isa))
     }
 }
 
@@ -155,6 +170,7 @@ fn case(rng: &mut Rng, channels: usize) -> Case {
         scales,
         bias: (0..outputs).map(|_| rng.unit() * 8.0 - 4.0).collect(),
         data: rng.bytes(input.iter().product()),
+        fbgemm: rng.chance(2),
     }
 }
 
@@ -162,7 +178,7 @@ fn case(rng: &mut Rng, channels: usize) -> Case {
 fn tiles_equal_plain_sums() {
     report();
     let mut tiles = 0;
-    let all = cases(1_000);
+    let all = cases(2_000);
     for seed in 0..all {
         let rng = &mut Rng::new(seed);
         let channels = rng.pick(&[4, 8, 12, 16, 16, 20, 24, 28, 32, 36, 48]);

@@ -1,12 +1,13 @@
 use qconfig_core::KernelFamily;
-use qconfig_core::kernel::{Kernel, NodeOp, NodeSpec};
+use qconfig_core::kernel::{NodeOp, NodeSpec};
 use qconfig_kernels::{Q8Conv, Q8Depthwise};
 use qconfig_tests::golden::{Archive, Case};
 use qconfig_tests::harness::{self, Tally};
 
-use crate::node::{Weight, dtype, quantized, relu, window};
+use crate::node::{Visit, Weight, dtype, quantized, relu, window};
 
-fn check(name: &str, kernel: &Kernel, case: &Case<'_>, tally: &mut Tally) {
+/// A convolution of one or two dimensions.
+pub fn node(name: &str, case: &Case<'_>, visit: Visit<'_>) {
     let (x, y) = (
         case.stored("x").channels_last(),
         case.stored("y").channels_last(),
@@ -27,12 +28,14 @@ fn check(name: &str, kernel: &Kernel, case: &Case<'_>, tally: &mut Tally) {
         reduce_range: false,
         divide: false,
     };
-    tally.check(case, kernel, &node, &[&x.data], &y.data);
+    visit(&node, &[&x.data], &y.data);
 }
 
 fn conv(name: &str) {
     harness::family(name, 200, |case, tally| {
-        check(name, Q8Conv::KERNEL, case, tally);
+        node(name, case, &mut |node, inputs, y| {
+            tally.check(case, Q8Conv::KERNEL, node, inputs, y);
+        });
     });
 }
 
@@ -49,7 +52,9 @@ fn depthwise() {
         let archive = Archive::open(&format!("numerics/{name}.npz"));
         for case in archive.cases() {
             if case.count("groups") == case.stored("x").shape[1] {
-                check(name, Q8Depthwise::KERNEL, &case, &mut tally);
+                node(name, &case, &mut |node, inputs, y| {
+                    tally.check(&case, Q8Depthwise::KERNEL, node, inputs, y);
+                });
             }
         }
     }

@@ -1,28 +1,35 @@
 use qconfig_core::kernel::{NodeOp, NodeSpec, WeightData, WeightSpec};
 use qconfig_core::{DType, KernelFamily};
 use qconfig_kernels::{F16LinearDynamic, Q8LinearDynamic};
+use qconfig_tests::golden::Case;
 use qconfig_tests::harness::{self, bytes, float_differences, floats};
 
-use crate::node::{Weight, float, relu};
+use crate::node::{Visit, Weight, float, relu};
+
+/// A dynamic linear layer with weights of 8 bits.
+pub fn node(case: &Case<'_>, visit: Visit<'_>) {
+    let (x, y, weight) = (case.f32("x"), case.f32("y"), Weight::of(case));
+    let node = NodeSpec {
+        op: NodeOp::Linear,
+        activation: relu(case),
+        inputs: &[float(&x.shape)],
+        output: float(&y.shape),
+        weight: Some(weight.spec()),
+        bias: weight.bias(),
+        parameters: &[],
+        reduce_range: case.fields.contains_key("reduce_range") && case.flag("reduce_range"),
+        divide: false,
+    };
+    visit(&node, &[&bytes(&x.data)], &bytes(&y.data));
+}
 
 #[test]
 fn eight_bits() {
     harness::family("linear_dynamic", 200, |case, tally| {
-        let (x, y, weight) = (case.f32("x"), case.f32("y"), Weight::of(case));
-        let node = NodeSpec {
-            op: NodeOp::Linear,
-            activation: relu(case),
-            inputs: &[float(&x.shape)],
-            output: float(&y.shape),
-            weight: Some(weight.spec()),
-            bias: weight.bias(),
-            parameters: &[],
-            reduce_range: false,
-            divide: false,
-        };
-        let x = bytes(&x.data);
-        tally.check_with(case, Q8LinearDynamic::KERNEL, &node, &[&x], |got| {
-            float_differences(got, &y.data)
+        node(case, &mut |node, inputs, y| {
+            tally.check_with(case, Q8LinearDynamic::KERNEL, node, inputs, |got| {
+                float_differences(got, &floats(y))
+            });
         });
     });
 }

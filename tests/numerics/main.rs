@@ -1,6 +1,8 @@
 //! The same values as torch 2.8.0, to the bit, on every instruction set that this machine has and
 //! however the work is cut.
 //!
+//! `engines` compares with the engines fbgemm, x86 and onednn, all others with qnnpack where it has the operator.
+//!
 //! Exceptions: `linear_dynamic_fp16` is compared within a tolerance where FBGEMM adds partial sums, and
 //! recurrent layers are, because of their `tanh`s; see their modules.
 #![allow(
@@ -20,6 +22,7 @@ mod conv;
 mod convert;
 mod defects;
 mod embedding;
+mod engines;
 mod interpolate;
 mod linear;
 mod linear_dynamic;

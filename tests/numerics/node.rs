@@ -2,16 +2,19 @@
 
 use qconfig_core::DType;
 use qconfig_core::kernel::{
-    Activation, QParams, TensorSpec, WeightData, WeightSpec, Window, Window3,
+    Activation, NodeSpec, QParams, TensorSpec, WeightData, WeightSpec, Window, Window3,
 };
 use qconfig_tests::golden::{Case, Tensor};
 
+/// What is handed a node, its inputs, and torch's bytes.
+pub type Visit<'a> = &'a mut dyn FnMut(&NodeSpec<'_>, &[&[u8]], &[u8]);
+
 /// The dtype that the name of a family speaks of: `linear_qint8`.
 pub fn dtype(name: &str) -> DType {
-    if name.contains("quint8") {
-        DType::quint8
-    } else {
+    if name.contains("qint8") {
         DType::qint8
+    } else {
+        DType::quint8
     }
 }
 

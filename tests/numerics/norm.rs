@@ -6,9 +6,32 @@ use qconfig_kernels::{Q8BatchNorm, Q8GroupNorm, Q8LayerNorm};
 use qconfig_tests::golden::Case;
 use qconfig_tests::harness::{self, steps};
 
-use crate::node::{dtype, quantized, relu};
+use crate::node::{Visit, dtype, quantized, relu};
 
-/// The names of a case's parameters, and what it computes.
+/// A normalization with the parameters of these names.
+pub fn node(name: &str, case: &Case<'_>, names: &[&str], op: NodeOp, visit: Visit<'_>) {
+    let (mut x, mut y) = (case.stored("x"), case.stored("y"));
+    if case.count("axes") == 0 {
+        (x, y) = (x.channels_last(), y.channels_last());
+    }
+    let values: Vec<Vec<f32>> = names.iter().map(|name| case.f32(name).data).collect();
+    let parameters: Vec<WeightSpec<'_>> = values
+        .iter()
+        .map(|values| WeightSpec::float(values))
+        .collect();
+    let inputs = [quantized(dtype(name), &x.shape, case.qparams("x"))];
+    let node = NodeSpec {
+        activation: relu(case),
+        parameters: &parameters,
+        ..NodeSpec::new(
+            op,
+            &inputs,
+            quantized(dtype(name), &y.shape, case.qparams("y")),
+        )
+    };
+    visit(&node, &[&x.data], &y.data);
+}
+
 fn norm(
     name: &str,
     least: usize,
@@ -17,27 +40,9 @@ fn norm(
     op: impl Fn(&Case<'_>, f32) -> NodeOp,
 ) {
     harness::family(name, least, |case, tally| {
-        let (mut x, mut y) = (case.stored("x"), case.stored("y"));
-        if case.count("axes") == 0 {
-            (x, y) = (x.channels_last(), y.channels_last());
-        }
-        let values: Vec<Vec<f32>> = names.iter().map(|name| case.f32(name).data).collect();
-        let parameters: Vec<WeightSpec<'_>> = values
-            .iter()
-            .map(|values| WeightSpec::float(values))
-            .collect();
-        let inputs = [quantized(dtype(name), &x.shape, case.qparams("x"))];
-        let node = NodeSpec {
-            activation: relu(case),
-            parameters: &parameters,
-            ..NodeSpec::new(
-                op(case, case.number("eps") as f32),
-                &inputs,
-                quantized(dtype(name), &y.shape, case.qparams("y")),
-            )
-        };
-        tally.check_with(case, kernel, &node, &[&x.data], |got| {
-            steps(got, &y.data, 1)
+        let op = op(case, case.number("eps") as f32);
+        node(name, case, names, op, &mut |node, inputs, y| {
+            tally.check_with(case, kernel, node, inputs, |got| steps(got, y, 1));
         });
     });
 }

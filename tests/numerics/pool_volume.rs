@@ -4,27 +4,26 @@
 use qconfig_core::KernelFamily;
 use qconfig_core::kernel::{Kernel, NodeOp, NodeSpec};
 use qconfig_kernels::{Q8AdaptiveAvgPool, Q8AvgPool, Q8MaxPool, Q8Mean};
-use qconfig_tests::golden::{Case, Tensor};
-use qconfig_tests::harness::{self, differences, steps};
+use qconfig_tests::golden::Case;
+use qconfig_tests::harness::{self, steps};
 
-use crate::node::{dtype, quantized, window3};
+use crate::node::{Visit, dtype, quantized, window3};
+use crate::pool::Op;
 
-fn pool(
-    name: &str,
-    least: usize,
-    kernel: &Kernel,
-    most: u8,
-    op: impl Fn(&Case<'_>, &Tensor<u8>, &Tensor<u8>) -> NodeOp,
-) {
+/// A pool of anything.
+pub fn node(name: &str, case: &Case<'_>, op: Op, visit: Visit<'_>) {
+    let x = case.stored("x").channels_last();
+    let y = case.stored("y").channels_last();
+    let inputs = [quantized(dtype(name), &x.shape, case.qparams("x"))];
+    let output = quantized(dtype(name), &y.shape, case.qparams("y"));
+    let node = NodeSpec::new(op(case, &x, &y), &inputs, output);
+    visit(&node, &[&x.data], &y.data);
+}
+
+fn pool(name: &str, least: usize, kernel: &Kernel, most: u8, op: Op) {
     harness::family(name, least, |case, tally| {
-        let x = case.stored("x").channels_last();
-        let y = case.stored("y").channels_last();
-        let inputs = [quantized(dtype(name), &x.shape, case.qparams("x"))];
-        let output = quantized(dtype(name), &y.shape, case.qparams("y"));
-        let node = NodeSpec::new(op(case, &x, &y), &inputs, output);
-        tally.check_with(case, kernel, &node, &[&x.data], |got| match most {
-            0 => differences(got, &y.data),
-            _ => steps(got, &y.data, most),
+        node(name, case, op, &mut |node, inputs, y| {
+            tally.check_with(case, kernel, node, inputs, |got| steps(got, y, most));
         });
     });
 }
@@ -65,23 +64,30 @@ fn adaptive_average_quint8() {
         ("adaptive_avg_pool2d_any_quint8", 150),
         ("adaptive_avg_pool3d_any_quint8", 100),
     ] {
-        let op = |_: &Case<'_>, _: &Tensor<u8>, _: &Tensor<u8>| NodeOp::AdaptiveAvgPool;
-        pool(name, least, Q8AdaptiveAvgPool::KERNEL, 1, op);
+        pool(name, least, Q8AdaptiveAvgPool::KERNEL, 1, |_, _, _| {
+            NodeOp::AdaptiveAvgPool
+        });
     }
 }
 
 /// In torch's own order of axes: a mean knows no layout.
 #[test]
 fn mean_over_any_axes_quint8() {
-    harness::family("mean_any_quint8", 200, |case, tally| {
-        let (x, y) = (case.stored("x"), case.stored("y"));
-        let axes = case.counts("axes");
-        let axes = axes.iter().fold(0, |mask, axis| mask | 1 << axis);
-        let inputs = [quantized(dtype("quint8"), &x.shape, case.qparams("x"))];
-        let output = quantized(dtype("quint8"), &y.shape, case.qparams("y"));
-        let node = NodeSpec::new(NodeOp::Mean { axes }, &inputs, output);
-        tally.check_with(case, Q8Mean::KERNEL, &node, &[&x.data], |got| {
-            steps(got, &y.data, 1)
+    let name = "mean_any_quint8";
+    harness::family(name, 200, |case, tally| {
+        mean(name, case, &mut |node, inputs, y| {
+            tally.check_with(case, Q8Mean::KERNEL, node, inputs, |got| steps(got, y, 1));
         });
     });
+}
+
+/// A mean over any axes.
+pub fn mean(name: &str, case: &Case<'_>, visit: Visit<'_>) {
+    let (x, y) = (case.stored("x"), case.stored("y"));
+    let axes = case.counts("axes");
+    let axes = axes.iter().fold(0, |mask, axis| mask | 1 << axis);
+    let inputs = [quantized(dtype(name), &x.shape, case.qparams("x"))];
+    let output = quantized(dtype(name), &y.shape, case.qparams("y"));
+    let node = NodeSpec::new(NodeOp::Mean { axes }, &inputs, output);
+    visit(&node, &[&x.data], &y.data);
 }

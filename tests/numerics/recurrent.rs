@@ -2,17 +2,20 @@
 //! differ between a vector and the elements behind the last one), so outputs agree within 1e-6. The int8
 //! cases are those where no hidden value lies so near a tie between two steps that this could decide it.
 
-use qconfig_core::kernel::{NodeOp, NodeSpec, RecurrentCell, TensorSpec, WeightData, WeightSpec};
+use qconfig_core::kernel::{
+    Kernel, NodeOp, NodeSpec, RecurrentCell, TensorSpec, WeightData, WeightSpec,
+};
 use qconfig_core::{DType, KernelFamily};
 use qconfig_kernels::{F16Recurrent, Q8Recurrent};
 use qconfig_tests::golden::Case;
-use qconfig_tests::harness::{self, Tally, bytes, floats};
+use qconfig_tests::harness::{self, bytes, floats};
 
-use crate::node::float;
+use crate::node::{Visit, float};
 
 const TOLERANCE: f32 = 1e-6;
 
-fn check(case: &Case<'_>, tally: &mut Tally, half: bool, worst: &mut f32) {
+/// A recurrent layer.
+pub fn node(case: &Case<'_>, half: bool, reduce_range: bool, visit: Visit<'_>) {
     let cell = match case.word("kind") {
         "lstm" => RecurrentCell::Lstm,
         "gru" => RecurrentCell::Gru,
@@ -72,6 +75,7 @@ fn check(case: &Case<'_>, tally: &mut Tally, half: bool, worst: &mut f32) {
     inputs.extend(states.iter().map(|state| float(&state.shape)));
     let node = NodeSpec {
         parameters: &parameters,
+        reduce_range,
         ..NodeSpec::new(
             NodeOp::Recurrent {
                 cell,
@@ -85,40 +89,38 @@ fn check(case: &Case<'_>, tally: &mut Tally, half: bool, worst: &mut f32) {
     };
     let all: Vec<Vec<u8>> = [&x].iter().chain(&states).map(|t| bytes(&t.data)).collect();
     let all: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
-    let kernel = if half {
-        F16Recurrent::KERNEL
-    } else {
-        Q8Recurrent::KERNEL
-    };
-    let most = std::cell::Cell::new(*worst);
-    tally.check_with(case, kernel, &node, &all, |got| {
-        let pairs = floats(got).into_iter().zip(&out.data).enumerate();
-        pairs
-            .filter_map(|(at, (got, expected))| {
-                let far = (got - expected).abs();
-                most.set(most.get().max(far));
-                (far.is_nan() || far > TOLERANCE)
-                    .then(|| format!("element {at} is {got:?}, torch's is {expected:?}"))
-            })
-            .collect()
+    visit(&node, &all, &bytes(&out.data));
+}
+
+/// Where values are further from torch's than [`TOLERANCE`]; the furthest is kept in `worst`.
+pub fn far(got: &[u8], torch: &[u8], worst: &std::cell::Cell<f32>) -> Vec<String> {
+    let pairs = floats(got).into_iter().zip(floats(torch)).enumerate();
+    pairs
+        .filter_map(|(at, (got, expected))| {
+            let far = (got - expected).abs();
+            worst.set(worst.get().max(far));
+            (far.is_nan() || far > TOLERANCE)
+                .then(|| format!("element {at} is {got:?}, torch's is {expected:?}"))
+        })
+        .collect()
+}
+
+fn family(name: &str, least: usize, kernel: &Kernel, half: bool) {
+    let worst = std::cell::Cell::new(0.0);
+    harness::family(name, least, |case, tally| {
+        node(case, half, false, &mut |node, inputs, y| {
+            tally.check_with(case, kernel, node, inputs, |got| far(got, y, &worst));
+        });
     });
-    *worst = most.get();
+    println!("at most {:e} from torch", worst.get());
 }
 
 #[test]
 fn eight_bits() {
-    let mut worst = 0.0;
-    harness::family("recurrent_dynamic", 160, |case, tally| {
-        check(case, tally, false, &mut worst);
-    });
-    println!("at most {worst:e} from torch");
+    family("recurrent_dynamic", 160, Q8Recurrent::KERNEL, false);
 }
 
 #[test]
 fn half_precision() {
-    let mut worst = 0.0;
-    harness::family("recurrent_fp16", 60, |case, tally| {
-        check(case, tally, true, &mut worst);
-    });
-    println!("at most {worst:e} from torch");
+    family("recurrent_fp16", 60, F16Recurrent::KERNEL, true);
 }

@@ -3,49 +3,61 @@
 use qconfig_core::KernelFamily;
 use qconfig_core::kernel::{NodeOp, NodeSpec};
 use qconfig_kernels::{Q8Conv, Q8ConvTranspose};
+use qconfig_tests::golden::Case;
 use qconfig_tests::harness;
 
-use crate::node::{Weight, dtype, quantized, relu, window3};
+use crate::node::{Visit, Weight, dtype, quantized, relu, window3};
+
+/// A convolution of volumes, or a transposed one.
+pub fn node(name: &str, case: &Case<'_>, transposed: bool, visit: Visit<'_>) {
+    let (x, y) = (
+        case.stored("x").channels_last(),
+        case.stored("y").channels_last(),
+    );
+    let weight = if transposed {
+        Weight::transposed(case)
+    } else {
+        Weight::of(case)
+    };
+    let shape = weight.spec().shape;
+    let window = window3(case, &shape[1..shape.len() - 1]);
+    let groups = case.count("groups");
+    let op = if transposed {
+        let mut output_padding = [0; 3];
+        let more = case.counts("output_padding");
+        output_padding[3 - more.len()..].copy_from_slice(&more);
+        NodeOp::ConvTranspose {
+            window,
+            output_padding,
+            groups,
+        }
+    } else {
+        NodeOp::Conv3d { window, groups }
+    };
+    let inputs = [quantized(dtype(name), &x.shape, case.qparams("x"))];
+    let node = NodeSpec {
+        activation: relu(case),
+        weight: Some(weight.spec()),
+        bias: weight.bias(),
+        ..NodeSpec::new(
+            op,
+            &inputs,
+            quantized(dtype(name), &y.shape, case.qparams("y")),
+        )
+    };
+    visit(&node, &[&x.data], &y.data);
+}
 
 fn conv(name: &str, least: usize, transposed: bool) {
+    let kernel = if transposed {
+        Q8ConvTranspose::KERNEL
+    } else {
+        Q8Conv::KERNEL
+    };
     harness::family(name, least, |case, tally| {
-        let (x, y) = (
-            case.stored("x").channels_last(),
-            case.stored("y").channels_last(),
-        );
-        let weight = if transposed {
-            Weight::transposed(case)
-        } else {
-            Weight::of(case)
-        };
-        let shape = weight.spec().shape;
-        let window = window3(case, &shape[1..shape.len() - 1]);
-        let groups = case.count("groups");
-        let (op, kernel) = if transposed {
-            let mut output_padding = [0; 3];
-            let more = case.counts("output_padding");
-            output_padding[3 - more.len()..].copy_from_slice(&more);
-            let op = NodeOp::ConvTranspose {
-                window,
-                output_padding,
-                groups,
-            };
-            (op, Q8ConvTranspose::KERNEL)
-        } else {
-            (NodeOp::Conv3d { window, groups }, Q8Conv::KERNEL)
-        };
-        let inputs = [quantized(dtype(name), &x.shape, case.qparams("x"))];
-        let node = NodeSpec {
-            activation: relu(case),
-            weight: Some(weight.spec()),
-            bias: weight.bias(),
-            ..NodeSpec::new(
-                op,
-                &inputs,
-                quantized(dtype(name), &y.shape, case.qparams("y")),
-            )
-        };
-        tally.check(case, kernel, &node, &[&x.data], &y.data);
+        node(name, case, transposed, &mut |node, inputs, y| {
+            tally.check(case, kernel, node, inputs, y);
+        });
     });
 }
 

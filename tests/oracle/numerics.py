@@ -34,6 +34,8 @@ RANGE = {"quint8": (0, 255), "qint8": (-128, 127)}
 NUMPY = {"quint8": np.uint8, "qint8": np.int8}
 TORCH = {"quint8": torch.quint8, "qint8": torch.qint8}
 OPS = torch.ops.quantized
+# engines.py makes the families of one engine again under another
+FORCED = [None]
 
 
 # ---------------------------------------------------------------- writing
@@ -46,7 +48,9 @@ class Family:
         self.rng = np.random.RandomState(zlib.crc32(name.encode()))
         self.cases, self.flat, self.size = [], {}, {}
         self.different = self.elements = 0
-        torch.backends.quantized.engine = engine
+        # what other engines than `engine` answer, where it is something else: (case, engine, values or None)
+        self.others = []
+        torch.backends.quantized.engine = FORCED[0] or engine
 
     def put(self, name, array):
         """Appends to the flat array `name`; returns [offset, shape]."""
@@ -62,6 +66,20 @@ class Family:
         case = {k: self.put(k, v) for k, v in arrays.items() if v is not None}
         case.update({k: plain(v) for k, v in meta.items()})
         self.cases.append(case)
+
+    def ask(self, call, *others):
+        """What `call` gives, and notes what it gives under other engines; `None` where these refuse."""
+        got = call()
+        for engine in others:
+            torch.backends.quantized.engine = engine
+            try:
+                other = call()
+            except RuntimeError:
+                other = None
+            if other is None or other.shape != got.shape or not np.array_equal(other, got):
+                self.others.append((len(self.cases), engine, other))
+        torch.backends.quantized.engine = FORCED[0] or self.engine
+        return got
 
     def check(self, got, want):
         assert got.shape == want.shape, (got.shape, want.shape)
@@ -127,8 +145,9 @@ def quantized(array, s, z, dtype):
         torch.from_numpy(array), s, z) if array.size else None
 
 
-def weight(rng, shape, per_channel, zero_points, low=-128, ties=False):
+def weight(rng, shape, per_channel, zero_points, low=-128, ties=False, bits=8):
     w = rng.randint(-3 if ties else low, 4 if ties else 128, size=shape).astype(np.int8)
+    w = w >> (8 - bits)
     if per_channel:
         scales = np.array([scale(rng, 1e-3, 0.1, ties) for _ in range(shape[0])], f32)
         zps = np.zeros(shape[0], np.int32)
@@ -181,6 +200,36 @@ def requantize_acc(acc, channel_axis, bias, x_scale, w_scales, y_scale, y_zero, 
     return np.clip(y, low, high).astype(NUMPY[dtype])
 
 
+def requantize_fbgemm(acc, channel_axis, bias, x_scale, w_scales, y_scale, y_zero, dtype, relu):
+    """The contract of fbgemm, x86 and onednn."""
+    n = acc.shape[channel_axis]
+    step = np.broadcast_to(f32(x_scale) * w_scales.astype(f32), n)
+    shape = [1] * acc.ndim
+    shape[channel_axis] = n
+    assert np.abs(acc).max(initial=0) < 2**31
+    total = acc.astype(np.int32).astype(f32)
+    if bias is not None:
+        each = bias / step if len(w_scales) > 1 else bias * (1.0 / step.astype(np.float64)).astype(f32)
+        total = total + each.astype(f32).reshape(shape)
+    real = total * (step / f32(y_scale)).reshape(shape)
+    TIES[0] += int((np.abs(real - np.trunc(real)) == 0.5).sum())
+    low, high = RANGE[dtype]
+    if relu:
+        low = max(low, y_zero)
+    return np.clip(rne(real).astype(np.int64) + y_zero, low, high).astype(NUMPY[dtype])
+
+
+# Where the CPU has no dot-product instruction, FBGEMM and oneDNN add two products in 16 bits that saturate, and
+# FBGEMM's depthwise kernels do everywhere. They do not with activations or weights of 7 bits: half of the cases
+# each.
+OTHERS = ("x86", "onednn")
+
+
+def bits(engine, case):
+    """Of activations and of weights."""
+    return (8, 8) if engine == "qnnpack" else ((7, 8), (8, 7))[case // 2 % 2]
+
+
 def quantize(x, s, z, dtype):
     low, high = RANGE[dtype]
     with np.errstate(over="ignore", invalid="ignore"):
@@ -221,8 +270,9 @@ def choose_qparams(low, high, reduce_range, qmin=0, qmax=255):
 
 # ---------------------------------------------------------------- linear and convolution
 
-def linear(dtype, cases):
-    fam = Family(f"linear_{dtype}", op="linear", dtype=dtype)
+def linear(dtype, cases, engine="qnnpack"):
+    name = f"linear_{dtype}" if engine == "qnnpack" else f"linear_{engine}"
+    fam = Family(name, engine=engine, op="linear", dtype=dtype)
     rng = fam.rng
     for i in range(cases):
         per_channel = dtype == "quint8" and i % 2 == 1
@@ -230,11 +280,13 @@ def linear(dtype, cases):
         m = pick(rng, 1, 1, 2, 3, 4, 5, 7, 8, 9, int(rng.randint(1, 20)))
         k = int(rng.randint(1, 70)) if rng.rand() < 0.85 else int(rng.randint(70, 400))
         n = int(rng.randint(1, 40)) if k < 100 else int(rng.randint(1, 18))
-        xs, xz = scale(rng, 1e-3, 0.2, ties), zero_point(rng, dtype)
-        x = integers(rng, dtype, (m, k))
+        x_bits, w_bits = bits(engine, i)
+        per_channel = per_channel and (engine == "qnnpack" or n > 1)
+        xs, xz = scale(rng, 1e-3, 0.2, ties), zero_point(rng, dtype) >> (8 - x_bits)
+        x = integers(rng, dtype, (m, k)) >> (8 - x_bits)
         # XNNPACK's qint8 weights are symmetric
         w, ws, wz, qw = weight(rng, (n, k), per_channel, dtype == "quint8",
-                               -128 if dtype == "quint8" else -127, ties)
+                               -128 if dtype == "quint8" else -127, ties, w_bits)
         acc = (x.astype(np.int64) - xz) @ (w.astype(np.int64) - wz[0]).T
         bias = None
         if rng.rand() < 0.85:
@@ -242,18 +294,24 @@ def linear(dtype, cases):
         ys, yz = out_scale(rng, xs, ws, acc, ties), zero_point(rng, dtype)
         if relu and dtype == "qint8" and yz == 127:
             yz = 126  # XNNPACK refuses an empty output range
-        packed = OPS.linear_prepack(qw, None if bias is None else torch.from_numpy(bias))
         op = OPS.linear_relu if relu else OPS.linear
-        y = op(quantized(x, xs, xz, dtype), packed, ys, yz).int_repr().numpy()
-        fam.check(y, requantize_acc(acc, 1, bias, xs, ws, ys, yz, dtype, relu))
+
+        def call():
+            packed = OPS.linear_prepack(qw, None if bias is None else torch.from_numpy(bias))
+            return op(quantized(x, xs, xz, dtype), packed, ys, yz).int_repr().numpy()
+
+        y = fam.ask(call, *(OTHERS if engine == "fbgemm" else ()))
+        formula = requantize_acc if engine == "qnnpack" else requantize_fbgemm
+        fam.check(y, formula(acc, 1, bias, xs, ws, ys, yz, dtype, relu))
         fam.add(dict(x=x, w=w, w_scales=ws, w_zero_points=wz, bias=bias, y=y),
                 x_scale=xs, x_zero_point=xz, y_scale=ys, y_zero_point=yz, relu=relu,
                 per_channel=per_channel)
     return fam
 
 
-def conv(dim, dtype, cases):
-    fam = Family(f"conv{dim}d_{dtype}", op=f"conv{dim}d", dtype=dtype)
+def conv(dim, dtype, cases, engine="qnnpack"):
+    name = f"conv{dim}d_{dtype}" if engine == "qnnpack" else f"conv{dim}d_{engine}"
+    fam = Family(name, engine=engine, op=f"conv{dim}d", dtype=dtype)
     rng = fam.rng
     kinds = ["general", "pointwise", "depthwise", "grouped", "strided", "dilated"]
     while len(fam.cases) < cases:
@@ -286,10 +344,12 @@ def conv(dim, dtype, cases):
         extra = (1, 10) if dim == 1 else (0, 6)
         size = [max(1, (k - 1) * d + 1 - 2 * p) + int(rng.randint(*extra))
                 for k, d, p in zip(kernel, dilation, padding)]
-        xs, xz = scale(rng, 1e-3, 0.2, ties), zero_point(rng, dtype)
-        x = integers(rng, dtype, (batch, cin, *size))
+        x_bits, w_bits = bits(engine, i)
+        per_channel = per_channel and (engine == "qnnpack" or cout > 1)
+        xs, xz = scale(rng, 1e-3, 0.2, ties), zero_point(rng, dtype) >> (8 - x_bits)
+        x = integers(rng, dtype, (batch, cin, *size)) >> (8 - x_bits)
         w, ws, wz, qw = weight(rng, (cout, cin // groups, *kernel), per_channel,
-                               dtype == "quint8", -128 if dtype == "quint8" else -127, ties)
+                               dtype == "quint8", -128 if dtype == "quint8" else -127, ties, w_bits)
         fconv = F.conv2d if dim == 2 else F.conv1d
         acc = fconv(torch.from_numpy(x).double() - xz, torch.from_numpy(w).double() - int(wz[0]), None,
                     stride, padding, dilation, groups).numpy().astype(np.int64)
@@ -302,9 +362,14 @@ def conv(dim, dtype, cases):
         tb = None if bias is None else torch.from_numpy(bias)
         prepack = OPS.conv2d_prepack if dim == 2 else OPS.conv1d_prepack
         op = getattr(OPS, f"conv{dim}d_relu" if relu else f"conv{dim}d")
-        packed = prepack(qw, tb, stride, padding, dilation, groups)
-        y = op(quantized(x, xs, xz, dtype), packed, ys, yz).contiguous().int_repr().numpy()
-        fam.check(y, requantize_acc(acc, 1, bias, xs, ws, ys, yz, dtype, relu))
+
+        def call():
+            packed = prepack(qw, tb, stride, padding, dilation, groups)
+            return op(quantized(x, xs, xz, dtype), packed, ys, yz).contiguous().int_repr().numpy()
+
+        y = fam.ask(call, *(OTHERS if engine == "fbgemm" else ()))
+        formula = requantize_acc if engine == "qnnpack" else requantize_fbgemm
+        fam.check(y, formula(acc, 1, bias, xs, ws, ys, yz, dtype, relu))
         fam.add(dict(x=x, w=w, w_scales=ws, w_zero_points=wz, bias=bias, y=y),
                 kind=kind, stride=stride, padding=padding, dilation=dilation, groups=groups,
                 x_scale=xs, x_zero_point=xz, y_scale=ys, y_zero_point=yz, relu=relu,
@@ -590,8 +655,12 @@ def choose_qparams_family(cases):
     return fam
 
 
-def linear_dynamic(cases):
-    fam = Family("linear_dynamic", op="linear_dynamic", dtype="quint8", reduce_range=False)
+def linear_dynamic(cases, engine="qnnpack"):
+    """Under fbgemm one fused multiply-add behind the sum, and `reduce_range` is honoured: half of the cases have
+    it; the others have weights of 7 bits."""
+    name = "linear_dynamic" if engine == "qnnpack" else f"linear_dynamic_{engine}"
+    fam = Family(name, engine=engine, op="linear_dynamic", dtype="quint8",
+                 **(dict(reduce_range=False) if engine == "qnnpack" else {}))
     rng = fam.rng
     for i in range(cases):
         per_channel, relu = i % 2 == 1, rng.rand() < 0.3
@@ -605,22 +674,45 @@ def linear_dynamic(cases):
             x = -np.abs(x)
         if i % 50 == 3:
             x = np.zeros_like(x)
-        w, ws, wz, qw = weight(rng, (n, k), per_channel, True)
+        x_bits, w_bits = bits(engine, i)
+        reduce_range = x_bits == 7
+        per_channel = per_channel and (engine == "qnnpack" or n > 1)
+        w, ws, wz, qw = weight(rng, (n, k), per_channel, True, bits=w_bits)
         bias = (rng.randn(n) * np.abs(x).max() * 0.5).astype(f32) if rng.rand() < 0.85 else None
-        packed = OPS.linear_prepack(qw, None if bias is None else torch.from_numpy(bias))
         op = OPS.linear_relu_dynamic if relu else OPS.linear_dynamic
-        y = op(torch.from_numpy(x), packed, False).numpy()
-        s, z = choose_qparams(x.min(), x.max(), False)
+
+        def call():
+            packed = OPS.linear_prepack(qw, None if bias is None else torch.from_numpy(bias))
+            return op(torch.from_numpy(x), packed, reduce_range).numpy()
+
+        y = fam.ask(call, *(OTHERS if engine == "fbgemm" else ()))
+        s, z = choose_qparams(x.min(), x.max(), reduce_range)
         acc = (quantize(x, s, z, "quint8").astype(np.int64) - z) @ (w.astype(np.int64) - wz[0]).T
-        want = acc.astype(np.int32).astype(f32) * (f32(s) * ws)
-        if bias is not None:
-            want = want + bias
+        want = acc.astype(np.int32).astype(f32)
+        step = f32(s) * ws
+        if engine == "fbgemm" and bias is not None:
+            want = fused(want, np.broadcast_to(step, n)[None], bias[None])
+        else:
+            want = want * step
+            if bias is not None:
+                want = want + bias
         if relu:
             want = np.maximum(want, f32(0))
         fam.check(y, want)
         fam.add(dict(x=x, w=w, w_scales=ws, w_zero_points=wz, bias=bias, y=y), relu=relu,
-                per_channel=per_channel)
+                per_channel=per_channel, **({} if engine == "qnnpack" else dict(reduce_range=reduce_range)))
     return fam
+
+
+def fused(a, b, c):
+    """`a * b + c` of float32 values, rounded once: by way of a sum rounded to odd in f64."""
+    p, c = a.astype(np.float64) * b.astype(np.float64), np.asarray(c, np.float64)
+    s = p + c
+    t = s - p
+    err = (p - (s - t)) + (c - t)  # exact error of the sum
+    raw = s.view(np.int64)
+    toward = np.where((err > 0) == (s > 0), 1, -1)
+    return np.where((err != 0) & ((raw & 1) == 0), raw + toward, raw).view(np.float64).astype(f32)
 
 
 def fma_chain(x, w):
@@ -853,9 +945,11 @@ def unary_real(kind, x, alpha):
         return F.gelu(torch.from_numpy(wide), approximate="tanh" if kind == "gelu_tanh" else "none").numpy().astype(f32)
 
 
-def unary_formula(kind, q, s, z, so, zo, dtype, alpha):
+def unary_formula(kind, q, s, z, so, zo, dtype, alpha, engine="qnnpack"):
     x = dequantize(q, s, z)
     low, high = RANGE[dtype]
+    if engine != "qnnpack":
+        return quantize(unary_real(kind, x, alpha), so, zo, dtype)
     if kind == "hardswish" and dtype == "quint8":
         # QNNPACK adds the zero point before it rounds
         y = (f32(1) / f32(so)) * unary_real(kind, x, alpha) + f32(zo)
@@ -864,6 +958,34 @@ def unary_formula(kind, q, s, z, so, zo, dtype, alpha):
         y = (np.float64(f32(1) / f32(so)) * np.tanh(x.astype(np.float64)) + zo).astype(f32)
         return rne(np.clip(y, f32(low), f32(high))).astype(NUMPY[dtype])
     return quantize(unary_real(kind, x, alpha), so, zo, dtype)
+
+
+def rounded_late(cases):
+    """The functions whose zero point QNNPACK adds before it rounds, and the other engines behind: half of the
+    cases have only powers of two as scales, so that the two differ where results lie between two steps. ATen's
+    vector bodies may be one step off."""
+    fam = Family("unary_fbgemm", engine="fbgemm", op="unary", dtype="quint8")
+    rng = fam.rng
+    q = np.arange(256).astype(np.uint8)
+    off = between = 0
+    for i in range(cases):
+        kind, ties = ("hardswish", "hardswish", "tanh")[i % 3], i % 2 == 0
+        s, z = scale(rng, 2e-3, 0.3, ties), zero_point(rng, "quint8")
+        so, zo = FIXED.get(kind, (scale(rng, 4e-3, 0.5, ties), zero_point(rng, "quint8")))
+
+        def call():
+            x = quantized(q, s, z, "quint8")
+            return (torch.tanh(x) if kind == "tanh" else OPS.hardswish(x, so, zo)).int_repr().numpy()
+
+        y = fam.ask(call, *OTHERS)
+        want = unary_formula(kind, q, s, z, so, zo, "quint8", 0.0, "fbgemm")
+        steps = np.abs(y.astype(int) - want.astype(int))
+        assert steps.max() <= 1, (kind, steps.max())
+        off += int(steps.sum())
+        between += int((unary_formula(kind, q, s, z, so, zo, "quint8", 0.0) != want).sum())
+        fam.add(dict(x=q, y=y), kind=kind, alpha=0.0, x_scale=s, x_zero_point=z, y_scale=so, y_zero_point=zo)
+    print(f"  {off} of {256 * cases} one step from the formula, {between} would be by qnnpack's")
+    return fam
 
 
 def unary(dtype, cases):
@@ -951,6 +1073,9 @@ def scalar(dtype, cases):
         fam.check(y, want)
         fam.add(dict(x=q, y=y), kind=kind, relu=relu, other=other, x_scale=s, x_zero_point=z,
                 y_scale=so, y_zero_point=zo)
+    return fam
+
+
 # ---------------------------------------------------------------- recurrent layers
 
 GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
@@ -969,7 +1094,7 @@ def cell_step(kind, i, u, h, c):
     return (torch.tanh if kind == "rnn_tanh" else torch.relu)(u + i), c
 
 
-def recurrent_by_steps(kind, x, linears, h0, c0, layers, directions):
+def recurrent_by_steps(kind, x, linears, h0, c0, layers, directions, reduce_range=False):
     """Rebuilt from linear layers, time first. Also gives how near a hidden value came to the middle between
     two steps when it was quantized, in steps: a difference in the last bit of `tanh` can decide it."""
     near = 1.0
@@ -980,11 +1105,11 @@ def recurrent_by_steps(kind, x, linears, h0, c0, layers, directions):
             of_input, of_hidden = linears[layer * directions + d]
             h, c = h0[layer * directions + d], c0[layer * directions + d]
             if layer:
-                near = min(near, margin(x.numpy()))
+                near = min(near, margin(x.numpy(), reduce_range))
             gates = of_input(x)
             ys = [None] * len(x)
             for t in (range(len(x)) if d == 0 else reversed(range(len(x)))):
-                near = min(near, margin(h.numpy()))
+                near = min(near, margin(h.numpy(), reduce_range))
                 h, c = cell_step(kind, gates[t], of_hidden(h), h, c)
                 ys[t] = h
             outs.append(torch.stack(ys))
@@ -994,15 +1119,16 @@ def recurrent_by_steps(kind, x, linears, h0, c0, layers, directions):
     return x, torch.stack(last_h), torch.stack(last_c), near
 
 
-def margin(x):
-    s, z = choose_qparams(x.min(), x.max(), False)
+def margin(x, reduce_range):
+    s, z = choose_qparams(x.min(), x.max(), reduce_range)
     scaled = x.astype(np.float64) / np.float64(f32(s))
     return float(np.abs(scaled - np.floor(scaled) - 0.5).min())
 
 
-def recurrent(name, cases, half):
-    """LSTM, GRU and cells; engine fbgemm for float16, as qnnpack has no such linear layer."""
-    fam = Family(name, engine="fbgemm" if half else "qnnpack", op=name, reduce_range=False)
+def recurrent(name, cases, half, reduce_range=False):
+    """LSTM, GRU and cells; engine fbgemm for float16, as qnnpack has no such linear layer, and with
+    `reduce_range`, without which it would saturate."""
+    fam = Family(name, engine="fbgemm" if half or reduce_range else "qnnpack", op=name, reduce_range=reduce_range)
     rng = fam.rng
     dropped, far = 0, 0.0
     while len(fam.cases) < cases:
@@ -1043,11 +1169,12 @@ def recurrent(name, cases, half):
                     else:
                         s = rng.uniform(5e-4, 6e-3, 1).astype(f32)
                         z = np.array([rng.randint(-20, 21) if rng.rand() < 0.3 else 0], np.int32)
+                        z = z * (not reduce_range)  # onednn takes 0 only
                         q = torch._make_per_tensor_quantized_tensor(torch.from_numpy(w), float(s[0]), int(z[0]))
                     scales.append(s)
                     zeros.append(z)
                     p = OPS.linear_prepack(q, b)
-                    pair.append(lambda x, p=p: OPS.linear_dynamic(x, p, False))
+                    pair.append(lambda x, p=p: OPS.linear_dynamic(x, p, reduce_range))
                 ws.append(w.reshape(-1))
                 packed.append(p)
                 bias_pair.append(b)
@@ -1055,9 +1182,9 @@ def recurrent(name, cases, half):
                     biases.append(bias)
             linears.append(pair)
             params.append(OPS.make_quantized_cell_params_fp16(*packed) if half else
-                          OPS.make_quantized_cell_params_dynamic(*packed, *bias_pair, False))
+                          OPS.make_quantized_cell_params_dynamic(*packed, *bias_pair, reduce_range))
         tx, th, tc = map(torch.from_numpy, (x, h0, c0))
-        y, h, c, near = recurrent_by_steps(kind, tx, linears, th, tc, layers, directions)
+        y, h, c, near = recurrent_by_steps(kind, tx, linears, th, tc, layers, directions, reduce_range)
         if not half and near < 1e-3:
             dropped += 1
             continue

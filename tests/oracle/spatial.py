@@ -18,15 +18,16 @@ import torch
 import torch.nn.functional as F
 
 import numerics as N
-from numerics import (Family, OPS, dequantize, f32, integers, out_scale, pick, quantize, quantized,
-                      requantize_acc, scale, zero_point)
+from numerics import (OTHERS, Family, OPS, bits, dequantize, f32, integers, out_scale, pick, quantize, quantized,
+                      requantize_acc, requantize_fbgemm, scale, zero_point)
 
 
 # ---------------------------------------------------------------- convolutions
 
-def weight(rng, shape, axis, count, zero_points, low, ties):
+def weight(rng, shape, axis, count, zero_points, low, ties, bits=8):
     """Per tensor, or with `count` scales along `axis`."""
     w = rng.randint(-3 if ties else low, 4 if ties else 128, size=shape).astype(np.int8)
+    w = w >> (8 - bits)
     if count > 1:
         scales = np.array([scale(rng, 1e-3, 0.1, ties) for _ in range(count)], f32)
         zps = np.zeros(count, np.int32)
@@ -38,9 +39,9 @@ def weight(rng, shape, axis, count, zero_points, low, ties):
         torch.from_numpy(w), float(scales[0]), int(zps[0]))
 
 
-def conv(dim, dtype, cases, transposed):
+def conv(dim, dtype, cases, transposed, engine="qnnpack"):
     name = f"conv_transpose{dim}d" if transposed else f"conv{dim}d"
-    fam = Family(f"{name}_{dtype}", op=name, dtype=dtype)
+    fam = Family(f"{name}_{dtype if engine == 'qnnpack' else engine}", engine=engine, op=name, dtype=dtype)
     rng = fam.rng
     low = -128 if dtype == "quint8" else -127
     most = (14, 12, 7)[dim - 1]
@@ -49,17 +50,28 @@ def conv(dim, dtype, cases, transposed):
         # XNNPACK has no per-channel transposed weights, and torch reads beyond the scales where there
         # are groups too
         per_channel = dtype == "quint8" and i % 2 == 1
+        if engine != "qnnpack" and transposed:
+            per_channel = False  # refused
         relu, ties = rng.rand() < 0.35 and not transposed, rng.rand() < 0.2
         batch = pick(rng, 1, 1, 2)
         groups = 1 if transposed and per_channel else pick(rng, 1, 1, 2, 3)
         cin, cout = groups * int(rng.randint(1, most)), groups * int(rng.randint(1, most))
+        onednn = False
         if groups > 1 and rng.rand() < 0.5:
             groups = cin = cout = int(rng.randint(2, 20))  # depthwise
+        if engine != "qnnpack" and transposed and rng.rand() < 0.6:
+            # with others onednn is wrong, and where a stride leaves outputs that no input reaches; padded
+            # outputs and zero points of weights it refuses
+            cout, onednn = cin, True
         kernel = [int(rng.randint(1, 5 if dim < 3 else 4)) for _ in range(dim)]
         stride = [int(rng.randint(1, 4 if transposed else 3)) for _ in range(dim)]
         dilation = [pick(rng, 1, 1, 2) for _ in range(dim)]
+        if onednn:
+            kernel = [max(k, 2) for k in kernel]
+            dilation = [1] * dim
+            stride = [min(s, k) for s, k in zip(stride, kernel)]
         padding = [int(rng.randint(0, (k - 1) * d + 1)) for k, d in zip(kernel, dilation)]
-        more = [int(rng.randint(0, max(s, d))) for s, d in zip(stride, dilation)]
+        more = [0 if onednn else int(rng.randint(0, max(s, d))) for s, d in zip(stride, dilation)]
         if transposed:
             size = [int(rng.randint(1, (9, 6, 4)[dim - 1])) for _ in range(dim)]
             out = [(n - 1) * s - 2 * p + d * (k - 1) + m + 1
@@ -71,11 +83,13 @@ def conv(dim, dtype, cases, transposed):
         else:
             size = [max(1, (k - 1) * d + 1 - 2 * p) + int(rng.randint(0, 4))
                     for k, d, p in zip(kernel, dilation, padding)]
-        xs, xz = scale(rng, 1e-3, 0.2, ties), zero_point(rng, dtype)
-        x = integers(rng, dtype, (batch, cin, *size))
+        x_bits, w_bits = bits(engine, i)
+        per_channel = per_channel and (engine == "qnnpack" or cout > 1)
+        xs, xz = scale(rng, 1e-3, 0.2, ties), zero_point(rng, dtype) >> (8 - x_bits)
+        x = integers(rng, dtype, (batch, cin, *size)) >> (8 - x_bits)
         shape = (cin, cout // groups, *kernel) if transposed else (cout, cin // groups, *kernel)
-        w, ws, wz, qw = weight(rng, shape, int(transposed), cout if per_channel else 1, dtype == "quint8",
-                               low, ties)
+        w, ws, wz, qw = weight(rng, shape, int(transposed), cout if per_channel else 1,
+                               dtype == "quint8" and not onednn, low, ties, w_bits)
         a, b = torch.from_numpy(x).double() - xz, torch.from_numpy(w).double() - int(wz[0])
         if transposed:
             f = getattr(F, name)
@@ -90,12 +104,24 @@ def conv(dim, dtype, cases, transposed):
         tb = None if bias is None else torch.from_numpy(bias)
         prepack = getattr(OPS, name + "_prepack")
         op = getattr(OPS, name + ("_relu" if relu else ""))
-        if transposed:
-            packed = prepack(qw, tb, stride, padding, more, dilation, groups)
-        else:
-            packed = prepack(qw, tb, stride, padding, dilation, groups)
-        y = op(quantized(x, xs, xz, dtype), packed, ys, yz).contiguous().int_repr().numpy()
-        fam.check(y, requantize_acc(acc, 1, bias, xs, ws, ys, yz, dtype, relu))
+
+        def call():
+            if transposed:
+                packed = prepack(qw, tb, stride, padding, more, dilation, groups)
+            else:
+                packed = prepack(qw, tb, stride, padding, dilation, groups)
+            return op(quantized(x, xs, xz, dtype), packed, ys, yz).contiguous().int_repr().numpy()
+
+        others = () if engine == "qnnpack" else OTHERS
+        # onednn is wrong where a transposed convolution has not as many outputs as inputs, or a stride beyond
+        # its kernel
+        wrong = transposed and (cin != cout or any(
+            s > (k - 1) * d + 1 for s, k, d in zip(stride, kernel, dilation)))
+        y = fam.ask(call, *(others[:1] if wrong else others))
+        if len(others) > 1 and wrong:
+            fam.others.append((len(fam.cases), "onednn", None))
+        formula = requantize_acc if engine == "qnnpack" else requantize_fbgemm
+        fam.check(y, formula(acc, 1, bias, xs, ws, ys, yz, dtype, relu))
         arrays = dict(x=x, w=w, w_scales=ws, w_zero_points=wz, bias=bias, y=y)
         meta = dict(stride=stride, padding=padding, dilation=dilation, groups=groups, x_scale=xs,
                     x_zero_point=xz, y_scale=ys, y_zero_point=yz, relu=relu, per_channel=per_channel)
@@ -209,8 +235,8 @@ def mean(cases):
 
 # ---------------------------------------------------------------- normalizations and interpolation
 
-def norm(name, dtype, cases):
-    fam = Steps(f"{name}_{dtype}", op=name, dtype=dtype)
+def norm(name, dtype, cases, engine="qnnpack"):
+    fam = Steps(f"{name}_{dtype if engine == 'qnnpack' else engine}", engine=engine, op=name, dtype=dtype)
     rng = fam.rng
     while len(fam.cases) < cases:
         i = len(fam.cases)
@@ -234,7 +260,11 @@ def norm(name, dtype, cases):
             var = torch.from_numpy((rng.uniform(0.1, 2, c) * (70 * xs) ** 2).astype(f32))
             relu = bool(rng.randint(2)) and dtype == "quint8"
             op = getattr(OPS, f"batch_norm{len(size)}d" + ("_relu" if relu else ""))
-            y = op(q, w, b, mean, var, eps, ys, yz)
+
+            def call():
+                return op(q, w, b, mean, var, eps, ys, yz).contiguous().int_repr().numpy()
+
+            y = torch.from_numpy(fam.ask(call, *(OTHERS if engine == "fbgemm" else ())))
             want = F.batch_norm(r, mean.double(), var.double(), w.double(), b.double(), False, 0, eps)
             want = want.relu() if relu else want
             arrays = dict(mean=mean.numpy(), var=var.numpy())
@@ -252,7 +282,7 @@ def norm(name, dtype, cases):
             groups = c
             y = OPS.instance_norm(q, w, b, eps, ys, yz)
             want = F.instance_norm(r, None, None, w.double(), b.double(), True, 0, eps)
-        y = y.contiguous().int_repr().numpy()
+        y = (y.int_repr() if y.is_quantized else y).contiguous().numpy()
         fam.steps(y, want.numpy(), ys, yz, dtype)
         arrays |= dict(x=x, y=y, w=w.numpy(), bias=b.numpy())
         fam.add(arrays, eps=eps, groups=groups, axes=axes or 0, relu=relu, x_scale=xs, x_zero_point=xz,

@@ -7,6 +7,8 @@
 //! - where a ratio is outside what those libraries take (`[2^-14, 2^8)` and `[2^-10, 2^8)`), or where
 //!   QNNPACK's shift would exceed 31, ATen's: dequantize both, add in f32, quantize.
 //!
+//! With FBGEMM's numerics ([`fbgemm::Q8Add`](crate::fbgemm::Q8Add)) it is ATen's always.
+//!
 //! The form depends on the scales alone. torch takes ATen's form for shapes that broadcast as well, so that
 //! the same values added in another shape are rounded otherwise; here they are not.
 
@@ -24,36 +26,56 @@ use qconfig_core::kernel::{
 };
 use qconfig_core::{DType, Isa, IsaLevel};
 
-use crate::affine::{Stored, bounds, round_ties_even, stored};
+use crate::affine::{Numerics, Stored, bounds, round_ties_even, stored};
 use crate::blob::{HEADER, Tag, exact};
 use crate::broadcast::{Broadcast, SECTION};
-use crate::{q8_lut, units};
+use crate::{lut, q8_lut, units};
 
 /// Adds two quantized tensors of the same dtype, whose shapes broadcast to the output's as numpy's do; or a
 /// tensor and a number, by [`Q8Lut`](crate::Q8Lut). See the module for the three forms.
 #[derive(Clone, Copy, Debug)]
 pub struct Q8Add;
 
-const NAME: &str = "q8_add";
-const TAG: Tag = Tag {
-    word: *b"add2",
-    kernel: NAME,
+/// Whose sums.
+#[derive(Clone, Copy)]
+pub(crate) struct Family {
+    pub(crate) tag: Tag,
+    numerics: Numerics,
+}
+
+/// Of [`Q8Add`].
+const QNNPACK: Family = Family {
+    tag: Tag {
+        word: *b"add2",
+        kernel: "q8_add",
+    },
+    numerics: Numerics::Qnnpack,
 };
+
+/// Of [`fbgemm::Q8Add`](crate::fbgemm::Q8Add).
+pub(crate) const FBGEMM: Family = Family {
+    tag: Tag {
+        word: *b"adf2",
+        kernel: "fbgemm_q8_add",
+    },
+    numerics: Numerics::Fbgemm,
+};
+
 /// Header, then how the operands broadcast.
 const BLOB: usize = HEADER + SECTION;
 
 impl KernelFamily for Q8Add {
     const KERNEL: &'static Kernel = &Kernel {
-        name: NAME,
+        name: QNNPACK.tag.kernel,
         signature: Signature::activations(
             &[DType::quint8, DType::qint8],
             &[DType::quint8, DType::qint8],
         ),
-        sizes,
-        pack,
-        split,
-        run,
-        variant,
+        sizes: |spec| QNNPACK.sizes(spec),
+        pack: |spec, blob| QNNPACK.pack(spec, blob),
+        split: |blob, inputs| QNNPACK.split(blob, inputs),
+        run: |call| QNNPACK.run(call),
+        variant: |blob, isa| QNNPACK.variant(blob, isa),
     };
 }
 
@@ -111,7 +133,7 @@ struct Header {
     params: Params,
 }
 
-fn plan(spec: &NodeSpec<'_>) -> Result<Header, Refusal> {
+fn plan(numerics: Numerics, spec: &NodeSpec<'_>) -> Result<Header, Refusal> {
     if spec.op != NodeOp::Add {
         return Err(Refusal::Operator("this kernel adds and does nothing else"));
     }
@@ -131,8 +153,9 @@ fn plan(spec: &NodeSpec<'_>) -> Result<Header, Refusal> {
     );
     same(a, "input")?;
     same(b, "input")?;
-    let form = match a.dtype {
-        DType::quint8 => qnnpack(za, zb, to),
+    let form = match (numerics, a.dtype) {
+        (Numerics::Fbgemm, _) => None,
+        (_, DType::quint8) => qnnpack(za, zb, to),
         _ => xnnpack(za, zb, to),
     };
     let (low, high) = bounds(spec.activation, to);
@@ -204,58 +227,6 @@ fn is_scalar(spec: &NodeSpec<'_>) -> bool {
     matches!(spec.op, NodeOp::Unary(Unary::AddScalar { .. }))
 }
 
-fn sizes(spec: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
-    if is_scalar(spec) {
-        return q8_lut::sizes(spec);
-    }
-    plan(spec)?;
-    Ok(Sizes {
-        blob: BLOB,
-        scratch: 0,
-    })
-}
-
-/// Words: form, output zero point, bounds, then five words of the form.
-fn pack(spec: &NodeSpec<'_>, blob: &mut [u8]) -> Result<(), Refusal> {
-    if is_scalar(spec) {
-        return q8_lut::pack(spec, blob);
-    }
-    let Header {
-        shape,
-        params:
-            Params {
-                form,
-                zero_point,
-                low,
-                high,
-            },
-    } = plan(spec)?;
-    units::blob_length(blob, BLOB)?;
-    let (kind, form) = match form {
-        Form::HalfUp(Fixed { a, b, bias, shift }) => (0, [a, b, bias as u32, shift, 0]),
-        Form::HalfAway(Fixed { a, b, bias, shift }) => (1, [a, b, bias as u32, shift, 0]),
-        Form::Float([a, b], scale) => {
-            let zero_points = [a.zero_point as u32, b.zero_point as u32];
-            (
-                2,
-                [
-                    a.scale.to_bits(),
-                    zero_points[0],
-                    b.scale.to_bits(),
-                    zero_points[1],
-                    scale.to_bits(),
-                ],
-            )
-        }
-    };
-    let mut words = [0; 15];
-    words[..4].copy_from_slice(&[kind, zero_point.into(), low.into(), high.into()]);
-    words[4..9].copy_from_slice(&form);
-    let (header, section) = blob.split_at_mut(HEADER);
-    TAG.write(header, &words);
-    shape.write(section)
-}
-
 impl Params {
     fn decode([kind, zero_point, low, high]: [u32; 4], form: [u32; 5]) -> Option<Self> {
         let byte = |word| u8::try_from(word).ok();
@@ -299,13 +270,13 @@ impl Params {
 }
 
 impl Header {
-    fn read(blob: &[u8]) -> Result<Self, BlobError> {
+    fn read(tag: Tag, blob: &[u8]) -> Result<Self, BlobError> {
         exact("the blob", blob.len(), BLOB)?;
-        let [kind, zero_point, low, high, v, w, x, y, z, ..] = TAG.read(blob)?;
+        let [kind, zero_point, low, high, v, w, x, y, z, ..] = tag.read(blob)?;
         let params = Params::decode([kind, zero_point, low, high], [v, w, x, y, z]);
         let shape = blob.get(HEADER..).and_then(Broadcast::read);
         let (Some(shape), Some(params)) = (shape, params) else {
-            return Err(BlobError::Header(NAME));
+            return Err(BlobError::Header(tag.kernel));
         };
         Ok(Self { shape, params })
     }
@@ -316,56 +287,114 @@ impl Header {
     }
 }
 
-fn split(blob: &[u8], inputs: &[usize]) -> Result<Split, BlobError> {
-    if q8_lut::owns(blob) {
-        return q8_lut::split(blob, inputs);
+impl Family {
+    /// As [`Kernel::sizes`].
+    pub(crate) fn sizes(self, spec: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
+        if is_scalar(spec) {
+            return q8_lut::QNNPACK.sizes(spec);
+        }
+        plan(self.numerics, spec)?;
+        Ok(Sizes {
+            blob: BLOB,
+            scratch: 0,
+        })
     }
-    Header::read(blob)?.split(inputs)
-}
 
-fn run(call: Call<'_>) -> Result<(), BlobError> {
-    if q8_lut::owns(call.blob) {
-        return q8_lut::run(call);
+    /// As [`Kernel::pack`]. Words: form, output zero point, bounds, then five words of the form.
+    pub(crate) fn pack(self, spec: &NodeSpec<'_>, blob: &mut [u8]) -> Result<(), Refusal> {
+        if is_scalar(spec) {
+            return q8_lut::QNNPACK.pack(spec, blob);
+        }
+        let Header {
+            shape,
+            params:
+                Params {
+                    form,
+                    zero_point,
+                    low,
+                    high,
+                },
+        } = plan(self.numerics, spec)?;
+        units::blob_length(blob, BLOB)?;
+        let (kind, form) = match form {
+            Form::HalfUp(Fixed { a, b, bias, shift }) => (0, [a, b, bias as u32, shift, 0]),
+            Form::HalfAway(Fixed { a, b, bias, shift }) => (1, [a, b, bias as u32, shift, 0]),
+            Form::Float([a, b], scale) => {
+                let zero_points = [a.zero_point as u32, b.zero_point as u32];
+                (
+                    2,
+                    [
+                        a.scale.to_bits(),
+                        zero_points[0],
+                        b.scale.to_bits(),
+                        zero_points[1],
+                        scale.to_bits(),
+                    ],
+                )
+            }
+        };
+        let mut words = [0; 15];
+        words[..4].copy_from_slice(&[kind, zero_point.into(), low.into(), high.into()]);
+        words[4..9].copy_from_slice(&form);
+        let (header, section) = blob.split_at_mut(HEADER);
+        self.tag.write(header, &words);
+        shape.write(section)
     }
-    let header = Header::read(call.blob)?;
-    let (a, b) = (units::input(call.inputs, 0)?, units::input(call.inputs, 1)?);
-    let split = header.split(&[a.len(), b.len()])?;
-    let part = units::part(&split, &call.units, call.output.len())?;
-    let params = &header.params;
-    let add = |a: &[u8], b: &[u8], y: &mut [u8]| match call.isa.level() {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: an `Isa` of this level proves that the CPU has AVX2, AVX-512 F, BW and VNNI.
-        IsaLevel::Avx512Vnni => unsafe { avx512::add(params, a, b, y) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: an `Isa` of such a level proves that the CPU has AVX2.
-        level if level.has_avx2() => unsafe { avx2::add(params, a, b, y) },
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: an `Isa` of such a level proves that the CPU has NEON.
-        level if level.has_neon() => unsafe { neon::add(params, a, b, y) },
-        _ => reference::add(params, a, b, y),
-    };
-    header.shape.spans(part.start, [a, b], call.output, add);
-    Ok(())
-}
 
-fn variant(blob: &[u8], isa: Isa) -> &'static str {
-    if q8_lut::owns(blob) {
-        return q8_lut::variant(blob, isa);
+    /// As [`Kernel::split`].
+    pub(crate) fn split(self, blob: &[u8], inputs: &[usize]) -> Result<Split, BlobError> {
+        if q8_lut::QNNPACK.owns(blob) {
+            return q8_lut::QNNPACK.split(blob, inputs);
+        }
+        Header::read(self.tag, blob)?.split(inputs)
     }
-    let form = Header::read(blob).map(|header| header.params.form);
-    match (isa.level(), form) {
-        (IsaLevel::Avx512Vnni, Ok(Form::HalfUp(_))) => "fixed_x64__avx512vnni",
-        (level, Ok(form)) if level.has_avx2() => match form {
-            Form::HalfUp(_) => "fixed_x32__avx2",
-            Form::HalfAway(_) => "fixed_ties_x32__avx2",
-            Form::Float(..) => "float_x32__avx2",
-        },
-        (level, Ok(form)) if level.has_neon() => match form {
-            Form::HalfUp(_) => "fixed_x16__neon",
-            Form::HalfAway(_) => "fixed_ties_x16__neon",
-            Form::Float(..) => "float_x16__neon",
-        },
-        (_, Ok(Form::Float(..))) => "float_x1__scalar",
-        _ => "fixed_x1__scalar",
+
+    /// As [`Kernel::run`].
+    pub(crate) fn run(self, call: Call<'_>) -> Result<(), BlobError> {
+        if q8_lut::QNNPACK.owns(call.blob) {
+            return q8_lut::QNNPACK.run(call);
+        }
+        let header = Header::read(self.tag, call.blob)?;
+        let (a, b) = (units::input(call.inputs, 0)?, units::input(call.inputs, 1)?);
+        let split = header.split(&[a.len(), b.len()])?;
+        let part = units::part(&split, &call.units, call.output.len())?;
+        let params = &header.params;
+        let add = |a: &[u8], b: &[u8], y: &mut [u8]| match call.isa.level() {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: an `Isa` of this level proves that the CPU has AVX2, AVX-512 F, BW and VNNI.
+            IsaLevel::Avx512Vnni => unsafe { avx512::add(params, a, b, y) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: an `Isa` of such a level proves that the CPU has AVX2.
+            level if level.has_avx2() => unsafe { avx2::add(params, a, b, y) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: an `Isa` of such a level proves that the CPU has NEON.
+            level if level.has_neon() => unsafe { neon::add(params, a, b, y) },
+            _ => reference::add(params, a, b, y),
+        };
+        header.shape.spans(part.start, [a, b], call.output, add);
+        Ok(())
+    }
+
+    /// As [`Kernel::variant`].
+    pub(crate) fn variant(self, blob: &[u8], isa: Isa) -> &'static str {
+        if q8_lut::QNNPACK.owns(blob) {
+            return lut::variant(isa);
+        }
+        let form = Header::read(self.tag, blob).map(|header| header.params.form);
+        match (isa.level(), form) {
+            (IsaLevel::Avx512Vnni, Ok(Form::HalfUp(_))) => "fixed_x64__avx512vnni",
+            (level, Ok(form)) if level.has_avx2() => match form {
+                Form::HalfUp(_) => "fixed_x32__avx2",
+                Form::HalfAway(_) => "fixed_ties_x32__avx2",
+                Form::Float(..) => "float_x32__avx2",
+            },
+            (level, Ok(form)) if level.has_neon() => match form {
+                Form::HalfUp(_) => "fixed_x16__neon",
+                Form::HalfAway(_) => "fixed_ties_x16__neon",
+                Form::Float(..) => "float_x16__neon",
+            },
+            (_, Ok(Form::Float(..))) => "float_x1__scalar",
+            _ => "fixed_x1__scalar",
+        }
     }
 }

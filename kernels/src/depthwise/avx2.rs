@@ -53,6 +53,8 @@ pub(super) fn row(row: Row<'_>, output: &mut [u8]) {
 struct Block {
     init: __m256i,
     scale: __m256,
+    /// 0 where there are none, which changes nothing.
+    bias: __m256,
     narrow: Narrow,
 }
 
@@ -64,6 +66,7 @@ impl Block {
         Self {
             init: words(layer.init, c),
             scale: _mm256_castsi256_ps(words(layer.scale, c)),
+            bias: _mm256_castsi256_ps(words(layer.bias, c)),
             narrow: Narrow::new(layer.output.zero_point, layer.output.low, layer.output.high),
         }
     }
@@ -72,7 +75,8 @@ impl Block {
     #[inline]
     #[target_feature(enable = "avx2")]
     fn store(&self, acc: __m256i, output: &mut [u8], at: usize) {
-        let scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(acc), self.scale);
+        let sum = _mm256_add_ps(_mm256_cvtepi32_ps(acc), self.bias);
+        let scaled = _mm256_mul_ps(sum, self.scale);
         let bytes = self.narrow.eight(self.narrow.round(scaled));
         if let Some(to) = output.get_mut(at..at + BLOCK) {
             // SAFETY: the slice has eight writable bytes and the store asks for no alignment.

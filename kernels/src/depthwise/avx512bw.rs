@@ -52,6 +52,8 @@ pub(super) fn row(row: Row<'_>, output: &mut [u8]) {
 pub(super) struct Block {
     init: __m512i,
     scale: __m512,
+    /// 0 where there are none, which changes nothing.
+    bias: __m512,
     zero_point: __m512i,
     ceiling: __m512,
     least: __m128i,
@@ -66,6 +68,7 @@ impl Block {
         Self {
             init: words(layer.init, c),
             scale: _mm512_castsi512_ps(words(layer.scale, c)),
+            bias: _mm512_castsi512_ps(words(layer.bias, c)),
             zero_point: _mm512_set1_epi32(layer.output.zero_point.into()),
             ceiling: _mm512_set1_ps(f32::from(255 - layer.output.zero_point)),
             least: _mm_set1_epi8(layer.output.low as i8),
@@ -79,7 +82,8 @@ impl Block {
     pub(super) fn store(&self, products: __m512i, output: &mut [u8], at: usize) {
         let sum = _mm512_add_epi32(products, self.init);
         // bounded above before the conversion; below, what overflows is i32::MIN, and ends as 0
-        let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), self.scale);
+        let sum = _mm512_add_ps(_mm512_cvtepi32_ps(sum), self.bias);
+        let scaled = _mm512_mul_ps(sum, self.scale);
         let q = _mm512_cvtps_epi32(_mm512_min_ps(scaled, self.ceiling));
         let q = _mm512_max_epi32(_mm512_add_epi32(q, self.zero_point), _mm512_setzero_si512());
         let q = _mm512_cvtusepi32_epi8(q);

@@ -56,6 +56,8 @@ type Sums = [int32x4_t; 2];
 struct Block {
     init: Sums,
     scale: [float32x4_t; 2],
+    /// 0 where there are none, which changes nothing.
+    bias: [float32x4_t; 2],
     narrow: Narrow,
 }
 
@@ -67,6 +69,7 @@ impl Block {
         Self {
             init: words(layer.init, c).map(|v| vreinterpretq_s32_u8(v)),
             scale: words(layer.scale, c).map(|v| vreinterpretq_f32_u8(v)),
+            bias: words(layer.bias, c).map(|v| vreinterpretq_f32_u8(v)),
             narrow: Narrow::new(layer.output.zero_point, layer.output.low, layer.output.high),
         }
     }
@@ -77,7 +80,8 @@ impl Block {
     fn store(&self, acc: Sums, output: &mut [u8], at: usize) {
         let mut rounded = acc;
         for i in 0..2 {
-            rounded[i] = round(vmulq_f32(vcvtq_f32_s32(acc[i]), self.scale[i]));
+            let sum = vaddq_f32(vcvtq_f32_s32(acc[i]), self.bias[i]);
+            rounded[i] = round(vmulq_f32(sum, self.scale[i]));
         }
         let bytes = self.narrow.eight(rounded);
         if let Some(to) = output.get_mut(at..at + BLOCK) {

@@ -16,8 +16,11 @@ impl Layer<'_> {
     /// The stored result of an exact sum.
     fn finish(&self, sum: i32, channel: usize) -> u8 {
         let acc = sum.wrapping_add(i32::from_le_bytes(self.init[channel]));
+        // without biases 0, which changes nothing
+        let bias = self.bias.get(channel).copied().unwrap_or_default();
+        let sum = acc as f32 + f32::from_le_bytes(bias);
         self.output
-            .byte(acc as f32 * f32::from_le_bytes(self.scale[channel]))
+            .byte(sum * f32::from_le_bytes(self.scale[channel]))
     }
 }
 

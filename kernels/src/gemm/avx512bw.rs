@@ -7,7 +7,7 @@
 use core::arch::x86_64::*;
 
 use super::avx2::widen;
-use super::avx512vnni::{dequantize, load, requantize};
+use super::avx512vnni::{dequantized, load, load_if_any, real, requantize, write};
 use super::finish::Finish;
 use super::packed::Columns;
 use super::panels::{DEPTH, Panel, STEP};
@@ -141,17 +141,19 @@ impl Tile<'_> {
                         high,
                     } => {
                         let bounds = [zero_point, low, high];
-                        requantize(&acc, &scale, bounds, out, self.out_pitch, count);
+                        let real = real(&acc, load_if_any(self.columns.bias, at));
+                        requantize(&real, &scale, bounds, out, self.out_pitch, count);
                     }
                     Finish::Dequantize {
                         scale: input,
                         low,
                         high,
+                        is_fused,
                         ..
                     } => {
                         let bias: [__m512i; 1] = load(self.columns.bias, at);
-                        let bounds = [input, low, high];
-                        dequantize(&acc, &scale, &bias, bounds, out, self.out_pitch, count);
+                        let real = dequantized(&acc, &scale, &bias, input, is_fused);
+                        write(&real, [low, high], out, self.out_pitch, count);
                     }
                 }
             }

@@ -5,7 +5,7 @@
 use core::arch::x86_64::*;
 use core::ptr;
 
-use super::avx2::{dequantize, load, requantize_rows};
+use super::avx2::{dequantized, load, load_if_any, real, requantize_rows, write};
 use super::finish::Finish;
 use super::packed::Columns;
 use super::panels::{DEPTH, Panel};
@@ -203,17 +203,19 @@ impl Tile<'_> {
                     high,
                 } => {
                     let narrow = Narrow::new(zero_point, low, high);
-                    requantize_rows(&acc, &scale, &narrow, out, self.out_pitch, count);
+                    let real = real(&acc, load_if_any(self.columns.bias, at));
+                    requantize_rows(&real, &scale, &narrow, out, self.out_pitch, count);
                 }
                 Finish::Dequantize {
                     scale: input,
                     low,
                     high,
+                    is_fused,
                     ..
                 } => {
                     let bias: [__m256i; 2] = load(self.columns.bias, at);
-                    let bounds = [input, low, high];
-                    dequantize(&acc, &scale, &bias, bounds, out, self.out_pitch, count);
+                    let real = dequantized(&acc, &scale, &bias, input, is_fused);
+                    write(&real, [low, high], out, self.out_pitch, count);
                 }
             }
         }

@@ -5,7 +5,8 @@ use crate::affine::round_ties_even;
 /// The last step of a product, with what is the same for every column.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) enum Finish {
-    /// `clamp(rne(f32(acc) * scale[c]) + zero_point, low, high)`: a `u8`.
+    /// `clamp(rne(f32(acc) * scale[c]) + zero_point, low, high)`: a `u8`. Where the columns have biases,
+    /// `f32(acc) + bias[c]` is multiplied.
     Requantize {
         /// Of the output.
         zero_point: u8,
@@ -24,6 +25,8 @@ pub(crate) enum Finish {
         low: f32,
         /// Upper bound.
         high: f32,
+        /// Whether product and sum are one rounding (a fused multiply-add), as FBGEMM has it.
+        is_fused: bool,
     },
 }
 
@@ -45,13 +48,13 @@ impl Finish {
     }
 }
 
-/// `clamp(rne(f32(acc) * scale) + zero_point, low, high)`.
+/// `clamp(rne(x * scale) + zero_point, low, high)` of a sum `x`.
 ///
 /// The product is bounded above before it is converted, as a conversion out of range gives the least
 /// integer on x86; below, that is the right answer.
-pub(crate) fn requantize(acc: i32, scale: f32, zero_point: u8, low: u8, high: u8) -> u8 {
+pub(crate) fn requantize(x: f32, scale: f32, zero_point: u8, low: u8, high: u8) -> u8 {
     let zero_point = i32::from(zero_point);
-    let scaled = (acc as f32 * scale).min(ceiling(zero_point as u8));
+    let scaled = (x * scale).min(ceiling(zero_point as u8));
     let rounded = round_ties_even(scaled) as i32;
     rounded
         .saturating_add(zero_point)

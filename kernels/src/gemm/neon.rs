@@ -288,15 +288,25 @@ impl Tile<'_> {
                         zero_point,
                         low,
                         high,
-                    } => requantize(&acc, &scale, [zero_point, low, high], to, count),
+                    } => {
+                        let bias = if self.columns.bias.is_empty() {
+                            None
+                        } else {
+                            Some(load(self.columns.bias, at))
+                        };
+                        let bounds = [zero_point, low, high];
+                        requantize(&real(&acc, bias), &scale, bounds, to, count);
+                    }
                     Finish::Dequantize {
                         scale: input,
                         low,
                         high,
+                        is_fused,
                         ..
                     } => {
                         let bias: [uint8x16_t; NV] = load(self.columns.bias, at);
-                        dequantize(&acc, &scale, &bias, [input, low, high], to, count);
+                        let real = dequantized(&acc, &scale, &bias, input, is_fused);
+                        write(&real, [low, high], to, count);
                     }
                 }
             }
@@ -352,6 +362,25 @@ unsafe fn load<const NV: usize>(section: &[u8], at: usize) -> [uint8x16_t; NV] {
     vectors
 }
 
+/// Sums as `f32`, with the columns' biases where there are any.
+#[inline]
+#[target_feature(enable = "neon")]
+fn real<const NV: usize>(
+    acc: &[int32x4_t; NV],
+    bias: Option<[uint8x16_t; NV]>,
+) -> [float32x4_t; NV] {
+    let mut real = [vdupq_n_f32(0.0); NV];
+    for (x, acc) in real.iter_mut().zip(acc) {
+        *x = vcvtq_f32_s32(*acc);
+    }
+    if let Some(bias) = bias {
+        for (x, bias) in real.iter_mut().zip(bias) {
+            *x = vaddq_f32(*x, vreinterpretq_f32_u8(bias));
+        }
+    }
+    real
+}
+
 /// Writes `count` columns of a row as `u8`.
 ///
 /// # Safety
@@ -359,7 +388,7 @@ unsafe fn load<const NV: usize>(section: &[u8], at: usize) -> [uint8x16_t; NV] {
 #[inline]
 #[target_feature(enable = "neon")]
 unsafe fn requantize<const NV: usize>(
-    acc: &[int32x4_t; NV],
+    real: &[float32x4_t; NV],
     scale: &[uint8x16_t; NV],
     [zero_point, low, high]: [u8; 3],
     to: *mut u8,
@@ -367,8 +396,8 @@ unsafe fn requantize<const NV: usize>(
 ) {
     let narrow = Narrow::new(zero_point, low, high);
     let mut four = [vdupq_n_s32(0); 4];
-    for ((rounded, acc), scale) in four.iter_mut().zip(acc).zip(scale) {
-        *rounded = round(vmulq_f32(vcvtq_f32_s32(*acc), vreinterpretq_f32_u8(*scale)));
+    for ((rounded, x), scale) in four.iter_mut().zip(real).zip(scale) {
+        *rounded = round(vmulq_f32(*x, vreinterpretq_f32_u8(*scale)));
     }
     let bytes = narrow.bytes(four);
     // SAFETY: the caller's promise.
@@ -385,27 +414,46 @@ unsafe fn requantize<const NV: usize>(
     }
 }
 
-/// Writes `count` columns of a row as `f32`.
+/// What sums stand for, of inputs with the scale `input`: in two roundings behind the scale, or in one where
+/// `is_fused`.
+#[inline]
+#[target_feature(enable = "neon")]
+fn dequantized<const NV: usize>(
+    acc: &[int32x4_t; NV],
+    scale: &[uint8x16_t; NV],
+    bias: &[uint8x16_t; NV],
+    input: f32,
+    is_fused: bool,
+) -> [float32x4_t; NV] {
+    let mut real = [vdupq_n_f32(0.0); NV];
+    for (v, real) in real.iter_mut().enumerate() {
+        let scale = vmulq_f32(vdupq_n_f32(input), vreinterpretq_f32_u8(scale[v]));
+        let (x, bias) = (vcvtq_f32_s32(acc[v]), vreinterpretq_f32_u8(bias[v]));
+        *real = if is_fused {
+            vfmaq_f32(bias, x, scale)
+        } else {
+            vaddq_f32(vmulq_f32(x, scale), bias)
+        };
+    }
+    real
+}
+
+/// Writes `count` columns of a row as `f32`, within bounds.
 ///
 /// # Safety
 /// `to` must be writable for `4 * count` bytes, at most `16 * NV`.
 #[inline]
 #[target_feature(enable = "neon")]
-unsafe fn dequantize<const NV: usize>(
-    acc: &[int32x4_t; NV],
-    scale: &[uint8x16_t; NV],
-    bias: &[uint8x16_t; NV],
-    [input, low, high]: [f32; 3],
+unsafe fn write<const NV: usize>(
+    real: &[float32x4_t; NV],
+    [low, high]: [f32; 2],
     to: *mut u8,
     count: usize,
 ) {
     let (low, high) = (vdupq_n_f32(low), vdupq_n_f32(high));
     let mut cells = [[0; 16]; NV];
-    for (v, cell) in cells.iter_mut().enumerate() {
-        let scale = vmulq_f32(vdupq_n_f32(input), vreinterpretq_f32_u8(scale[v]));
-        let y = vmulq_f32(vcvtq_f32_s32(acc[v]), scale);
-        let y = vaddq_f32(y, vreinterpretq_f32_u8(bias[v]));
-        crate::neon::store_f32(cell, clamp_f32(y, low, high));
+    for (cell, x) in cells.iter_mut().zip(real) {
+        crate::neon::store_f32(cell, clamp_f32(*x, low, high));
     }
     // SAFETY: the caller's promise.
     unsafe { to.copy_from_nonoverlapping(cells.as_flattened().as_ptr(), 4 * count) };

@@ -5,7 +5,8 @@
 //! see [`Packed::winograd`]), and the bits of an `f32` lower
 //! and upper bound. Sections, for each group: packed weights; then, for all groups and each column
 //! with the columns of a group padded to 16: first terms (`i32`), scales (`f32`), for dynamic
-//! products biases (`f32`), and with bit 0 weight zero points (`i32`). All little-endian.
+//! products and with FBGEMM's numerics biases (`f32`), and with bit 0 weight zero points (`i32`). All
+//! little-endian.
 
 use core::ops::Range;
 
@@ -15,7 +16,7 @@ use super::geometry::{Geometry, WORDS};
 use super::panels::Panels;
 use super::weight::{Reach, Weight, scale_refusal};
 use super::{Cut, Finish, Winograd};
-use crate::affine::{self, Stored, round_ties_even};
+use crate::affine::{self, Numerics, Stored, round_ties_even};
 use crate::blob::{self, HEADER, Tag};
 
 const ASYMMETRIC: u32 = 1;
@@ -34,6 +35,15 @@ pub(crate) struct Family {
     pub(crate) tag: Tag,
     /// Whether inputs are quantized on the fly and outputs are `f32`.
     pub(crate) is_dynamic: bool,
+    /// How scales and biases are rounded.
+    pub(crate) numerics: Numerics,
+}
+
+impl Family {
+    /// Whether its columns have biases in `f32`.
+    fn has_biases(self) -> bool {
+        self.is_dynamic || self.numerics == Numerics::Fbgemm
+    }
 }
 
 /// What a node says beside shapes and weights.
@@ -87,7 +97,7 @@ struct Layout {
 }
 
 impl Layout {
-    fn new(geometry: &Geometry, is_dynamic: bool, asymmetric: bool) -> Option<Layout> {
+    fn new(geometry: &Geometry, biases: bool, asymmetric: bool) -> Option<Layout> {
         let panels = Panels {
             columns: geometry.group_outputs(),
             k: geometry.k,
@@ -109,7 +119,7 @@ impl Layout {
             weights: section(group.checked_mul(geometry.groups)?)?,
             init: section(columns)?,
             scale: section(columns)?,
-            bias: section(if is_dynamic { columns } else { 0 })?,
+            bias: section(if biases { columns } else { 0 })?,
             zero_points: section(if asymmetric { columns } else { 0 })?,
         })
     }
@@ -264,7 +274,7 @@ impl<'a> Packed<'a> {
         }
         let geometry = Geometry::from_words(shape).ok_or(damaged)?;
         let layout =
-            Layout::new(&geometry, family.is_dynamic, flags & ASYMMETRIC != 0).ok_or(damaged)?;
+            Layout::new(&geometry, family.has_biases(), flags & ASYMMETRIC != 0).ok_or(damaged)?;
         blob::exact("blob", blob.len(), layout.bytes())?;
         let [input_zero_point, zero_point, lowest, highest] = quant.to_le_bytes();
         let finish = if family.is_dynamic {
@@ -274,6 +284,7 @@ impl<'a> Packed<'a> {
                 zero_point: 0,
                 low,
                 high,
+                is_fused: family.numerics == Numerics::Fbgemm,
             }
         } else if lowest <= highest {
             Finish::Requantize {
@@ -310,7 +321,7 @@ impl<'a> Packed<'a> {
         if geometry.to_words().is_none() {
             return Err(too_large);
         }
-        let layout = Layout::new(geometry, family.is_dynamic, weight.is_asymmetric());
+        let layout = Layout::new(geometry, family.has_biases(), weight.is_asymmetric());
         layout.map(|layout| layout.bytes()).ok_or(too_large)
     }
 
@@ -324,7 +335,7 @@ impl<'a> Packed<'a> {
     ) -> Result<(), Refusal> {
         let too_large = Refusal::Shape("the node is too large");
         let asymmetric = weight.is_asymmetric();
-        let Some(layout) = Layout::new(geometry, family.is_dynamic, asymmetric) else {
+        let Some(layout) = Layout::new(geometry, family.has_biases(), asymmetric) else {
             return Err(too_large);
         };
         if blob.len() != layout.bytes() {
@@ -377,10 +388,10 @@ impl<'a> Packed<'a> {
                 };
                 let reach = weight.reach(channel, panels.k);
                 is_winograd &= 255 * reach.positive.max(-reach.negative) < WINOGRAD_REACH;
-                let column = Column::new(weight, channel, reach, params)?;
+                let column = Column::new(family.numerics, weight, channel, reach, params)?;
                 put(&layout.init, column.init.to_le_bytes());
                 put(&layout.scale, column.scale.to_le_bytes());
-                put(&layout.bias, weight.bias(channel).to_le_bytes());
+                put(&layout.bias, column.bias.to_le_bytes());
                 put(
                     &layout.zero_points,
                     weight.zero_point(channel).to_le_bytes(),
@@ -447,15 +458,19 @@ impl<'a> Packed<'a> {
 struct Column {
     init: i32,
     scale: f32,
+    /// Where the family has a section of them.
+    bias: f32,
 }
 
 impl Column {
     /// Static: `scale = (sw * sa) * (1 / so)`, or divided by `so`, and `init = bias_q - za * sum(w - zw)`, with
     /// `bias_q = rne(bias * (1 / f32(f64(sw) * f64(sa))))`, as torch's QNNPACK. A bias so large that
-    /// the sum could leave `i32` is brought back to the nearest one that cannot.
+    /// the sum could leave `i32` is brought back to the nearest one that cannot. As FBGEMM: divided always,
+    /// and the bias is [`Weight::float_bias`].
     ///
     /// Dynamic: `scale = sw` and `init = -sum(w - zw)`, to be multiplied with the zero point.
     fn new(
+        numerics: Numerics,
         weight: &Weight<'_>,
         channel: usize,
         reach: Reach,
@@ -463,34 +478,46 @@ impl Column {
     ) -> Result<Column, Refusal> {
         let sum = reach.positive + reach.negative;
         let sw = weight.scale(channel);
-        match *params {
-            Params::Static {
-                input,
-                output,
-                divide,
-                ..
-            } => {
-                let scale = affine::factor(sw * input.scale, output.scale, divide);
-                if !(scale.is_normal() && scale > 0.0) {
-                    return Err(scale_refusal("requantization scale", scale));
-                }
+        let Params::Static {
+            input,
+            output,
+            divide,
+            ..
+        } = *params
+        else {
+            return Ok(Column {
+                init: (-sum) as i32,
+                scale: sw,
+                bias: weight.bias(channel),
+            });
+        };
+        let divide = divide || numerics == Numerics::Fbgemm;
+        let scale = affine::factor(sw * input.scale, output.scale, divide);
+        if !(scale.is_normal() && scale > 0.0) {
+            return Err(scale_refusal("requantization scale", scale));
+        }
+        let below = i64::from(input.zero_point);
+        let centre = -below * sum;
+        Ok(match numerics {
+            Numerics::Qnnpack => {
                 let product = (f64::from(sw) * f64::from(input.scale)) as f32;
                 let bias = round_ties_even(weight.bias(channel) * (1.0 / product)) as i32;
-                let below = i64::from(input.zero_point);
                 let above = 255 - below;
                 let most = reach.positive * above - reach.negative * below;
                 let least = reach.negative * above - reach.positive * below;
                 let bias =
                     i64::from(bias).clamp(i64::from(i32::MIN) - least, i64::from(i32::MAX) - most);
-                Ok(Column {
-                    init: (bias - below * sum) as i32,
+                Column {
+                    init: (bias + centre) as i32,
                     scale,
-                })
+                    bias: 0.0,
+                }
             }
-            Params::Dynamic { .. } => Ok(Column {
-                init: (-sum) as i32,
-                scale: sw,
-            }),
-        }
+            Numerics::Fbgemm => Column {
+                init: centre as i32,
+                scale,
+                bias: weight.float_bias(channel, input.scale)?,
+            },
+        })
     }
 }

@@ -33,12 +33,23 @@ pub(super) fn run<R: Rows>(job: &Job<'_, R>, output: &mut [u8], buffer: &mut [u8
                             low,
                             high,
                         } => {
-                            cell[0] = requantize(acc, columns.scale(c), zero_point, low, high);
+                            // without biases 0, which changes nothing
+                            let sum = acc as f32 + columns.bias(c);
+                            cell[0] = requantize(sum, columns.scale(c), zero_point, low, high);
                         }
                         Finish::Dequantize {
-                            scale, low, high, ..
+                            scale,
+                            low,
+                            high,
+                            is_fused,
+                            ..
                         } => {
-                            let y = acc as f32 * (scale * columns.scale(c)) + columns.bias(c);
+                            let (scale, bias) = (scale * columns.scale(c), columns.bias(c));
+                            let y = if is_fused {
+                                libm::fmaf(acc as f32, scale, bias)
+                            } else {
+                                acc as f32 * scale + bias
+                            };
                             cell.copy_from_slice(&clamp(y, low, high).to_ne_bytes());
                         }
                     }

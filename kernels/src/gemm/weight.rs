@@ -110,6 +110,21 @@ impl<'a> Weight<'a> {
         self.bias.map_or(0.0, |bias| bias[channel])
     }
 
+    /// A channel's bias in steps of its sum, not rounded to whole ones, as FBGEMM: `bias / (sa * sw)` where
+    /// each channel has a scale, `bias * f32(1.0 / (sa * sw))` where there is one for all.
+    pub(crate) fn float_bias(&self, channel: usize, input: f32) -> Result<f32, Refusal> {
+        let product = input * self.scale(channel);
+        if !(product.is_normal() && product > 0.0) {
+            return Err(scale_refusal("weight scale * input scale", product));
+        }
+        let bias = self.bias(channel);
+        Ok(if self.scales.len() == 1 {
+            bias * (1.0 / f64::from(product)) as f32
+        } else {
+            bias / product
+        })
+    }
+
     /// A channel's reach.
     pub(crate) fn reach(&self, channel: usize, k: usize) -> Reach {
         let zero_point = i64::from(self.zero_point(channel));

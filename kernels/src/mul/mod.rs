@@ -19,7 +19,7 @@ use crate::affine::stored;
 use crate::blob::{HEADER, Tag, exact};
 use crate::broadcast::{Broadcast, SECTION};
 use crate::output::Output;
-use crate::{q8_lut, units};
+use crate::{lut, q8_lut, units};
 
 /// Multiplies two quantized tensors of the same dtype, whose shapes broadcast to the output's as numpy's
 /// do; or a tensor and a number, by [`Q8Lut`](crate::Q8Lut). See the module for the formula.
@@ -112,7 +112,7 @@ fn is_scalar(spec: &NodeSpec<'_>) -> bool {
 
 fn sizes(spec: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
     if is_scalar(spec) {
-        return q8_lut::sizes(spec);
+        return q8_lut::QNNPACK.sizes(spec);
     }
     plan(spec)?;
     Ok(Sizes {
@@ -124,7 +124,7 @@ fn sizes(spec: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
 /// Words: multiplier, zero points of both operands and of the output, bounds.
 fn pack(spec: &NodeSpec<'_>, blob: &mut [u8]) -> Result<(), Refusal> {
     if is_scalar(spec) {
-        return q8_lut::pack(spec, blob);
+        return q8_lut::QNNPACK.pack(spec, blob);
     }
     let Header { shape, params } = plan(spec)?;
     units::blob_length(blob, BLOB)?;
@@ -182,15 +182,15 @@ impl Header {
 }
 
 fn split(blob: &[u8], inputs: &[usize]) -> Result<Split, BlobError> {
-    if q8_lut::owns(blob) {
-        return q8_lut::split(blob, inputs);
+    if q8_lut::QNNPACK.owns(blob) {
+        return q8_lut::QNNPACK.split(blob, inputs);
     }
     Header::read(blob)?.split(inputs)
 }
 
 fn run(call: Call<'_>) -> Result<(), BlobError> {
-    if q8_lut::owns(call.blob) {
-        return q8_lut::run(call);
+    if q8_lut::QNNPACK.owns(call.blob) {
+        return q8_lut::QNNPACK.run(call);
     }
     let header = Header::read(call.blob)?;
     let (a, b) = (units::input(call.inputs, 0)?, units::input(call.inputs, 1)?);
@@ -211,8 +211,8 @@ fn run(call: Call<'_>) -> Result<(), BlobError> {
 }
 
 fn variant(blob: &[u8], isa: Isa) -> &'static str {
-    if q8_lut::owns(blob) {
-        return q8_lut::variant(blob, isa);
+    if q8_lut::QNNPACK.owns(blob) {
+        return lut::variant(isa);
     }
     match isa.level() {
         level if level.has_avx2() => "x32__avx2",

@@ -18,7 +18,7 @@ use crate::blob::{HEADER, Tag, align, exact};
 use crate::dequantize::real;
 use crate::output::Output;
 use crate::units::{self, word};
-use crate::{affine, q8_lut};
+use crate::{affine, lut, q8_lut};
 
 /// PReLU of `quint8` or `qint8` tensors; the first parameter of the node holds one slope, or one for each
 /// channel (the last axis of the storage order).
@@ -134,7 +134,7 @@ fn plan<'a>(spec: &NodeSpec<'a>) -> Result<Plan<'a>, Refusal> {
 
 fn sizes(spec: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
     if let Some(one) = of_one_slope(spec)? {
-        return q8_lut::sizes(&one);
+        return q8_lut::QNNPACK.sizes(&one);
     }
     let plan = plan(spec)?;
     Ok(Sizes {
@@ -146,7 +146,7 @@ fn sizes(spec: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
 /// Words: elements, slopes of a row, scale and zero point of input and output, bounds. Section of slopes.
 fn pack(spec: &NodeSpec<'_>, blob: &mut [u8]) -> Result<(), Refusal> {
     if let Some(one) = of_one_slope(spec)? {
-        return q8_lut::pack(&one, blob);
+        return q8_lut::QNNPACK.pack(&one, blob);
     }
     let plan = plan(spec)?;
     units::blob_length(blob, HEADER + align(4 * plan.row()))?;
@@ -228,15 +228,15 @@ impl<'b> Packed<'b> {
 }
 
 fn split(blob: &[u8], inputs: &[usize]) -> Result<Split, BlobError> {
-    if q8_lut::owns(blob) {
-        return q8_lut::split(blob, inputs);
+    if q8_lut::QNNPACK.owns(blob) {
+        return q8_lut::QNNPACK.split(blob, inputs);
     }
     Packed::read(blob)?.split(inputs)
 }
 
 fn run(call: Call<'_>) -> Result<(), BlobError> {
-    if q8_lut::owns(call.blob) {
-        return q8_lut::run(call);
+    if q8_lut::QNNPACK.owns(call.blob) {
+        return q8_lut::QNNPACK.run(call);
     }
     let packed = Packed::read(call.blob)?;
     let input = units::input(call.inputs, 0)?;
@@ -265,8 +265,8 @@ fn run(call: Call<'_>) -> Result<(), BlobError> {
 }
 
 fn variant(blob: &[u8], isa: Isa) -> &'static str {
-    if q8_lut::owns(blob) {
-        return q8_lut::variant(blob, isa);
+    if q8_lut::QNNPACK.owns(blob) {
+        return lut::variant(isa);
     }
     match isa.level() {
         level if level.has_avx2() => "x32__avx2",

@@ -8,34 +8,36 @@ use qconfig_core::kernel::{
 };
 use qconfig_core::{Isa, KernelFamily};
 
+use crate::affine::Numerics;
 use crate::blob::Tag;
 use crate::depthwise;
 use crate::gemm::{self, Family, Geometry, Packed, Params, Weight};
 use crate::volume::{self, Convolution, Direction};
 
-const FAMILY: Family = Family {
-    tag: Tag {
-        word: *b"QCO1",
-        kernel: "q8_conv",
-    },
-    is_dynamic: false,
-};
+/// Whose blobs, of each form.
+#[derive(Clone, Copy)]
+pub(crate) struct Forms {
+    image: Family,
+    /// Of three dimensions.
+    volume: Convolution,
+    depthwise: depthwise::Family,
+}
 
-/// Convolutions of three dimensions.
-const VOLUME: Convolution = Convolution {
-    tag: Tag {
-        word: *b"qc31",
-        kernel: FAMILY.tag.kernel,
-    },
-    product: Family {
-        tag: Tag {
-            word: *b"QC31",
-            kernel: FAMILY.tag.kernel,
-        },
-        is_dynamic: false,
-    },
-    direction: Direction::Forward,
-};
+/// Of [`Q8Conv`].
+const QNNPACK: Forms = Forms::new(
+    "q8_conv",
+    [*b"QCO1", *b"qc31", *b"QC31"],
+    depthwise::QNNPACK,
+    Numerics::Qnnpack,
+);
+
+/// Of [`fbgemm::Q8Conv`](crate::fbgemm::Q8Conv).
+pub(crate) const FBGEMM: Forms = Forms::new(
+    "fbgemm_q8_conv",
+    [*b"QCF1", *b"qf31", *b"QF31"],
+    depthwise::FBGEMM,
+    Numerics::Fbgemm,
+);
 
 /// Convolution, `quint8` or `qint8` in and out, `qint8` weight, `float32` bias; one to three
 /// dimensions, any stride, padding, dilation and number of groups.
@@ -46,23 +48,26 @@ pub struct Q8Conv;
 
 impl KernelFamily for Q8Conv {
     const KERNEL: &'static Kernel = &Kernel {
-        name: FAMILY.tag.kernel,
-        signature: Signature {
-            input: &[quint8, qint8],
-            output: &[quint8, qint8],
-            weight: &[qint8],
-            bias: &[float32],
-            is_dynamic: false,
-            weight_range: None,
-            scale_min: None,
-        },
-        sizes,
-        pack,
-        split,
-        run,
-        variant,
+        name: QNNPACK.name(),
+        signature: SIGNATURE,
+        sizes: |node| QNNPACK.sizes(node),
+        pack: |node, blob| QNNPACK.pack(node, blob),
+        split: |blob, inputs| QNNPACK.split(blob, inputs),
+        run: |call| QNNPACK.run(call),
+        variant: |blob, isa| QNNPACK.variant(blob, isa),
     };
 }
+
+/// What a convolution takes and gives.
+pub(crate) const SIGNATURE: Signature = Signature {
+    input: &[quint8, qint8],
+    output: &[quint8, qint8],
+    weight: &[qint8],
+    bias: &[float32],
+    is_dynamic: false,
+    weight_range: None,
+    scale_min: None,
+};
 
 /// `[N, H, W, C]`; a line of pixels `[N, L, C]` is an image of height 1.
 fn nhwc(shape: &[usize]) -> Option<[usize; 4]> {
@@ -121,11 +126,6 @@ fn is_depthwise(node: &NodeSpec<'_>) -> bool {
     }
 }
 
-/// Whether a blob is the depthwise kernel's.
-fn is_depthwise_blob(blob: &[u8]) -> bool {
-    blob.starts_with(&depthwise::TAG.word)
-}
-
 /// Volume and groups of a convolution of three dimensions.
 fn volume(node: &NodeSpec<'_>) -> Option<Result<(volume::Geometry, usize), Refusal>> {
     let NodeOp::Conv3d { window, groups } = node.op else {
@@ -140,61 +140,113 @@ fn volume(node: &NodeSpec<'_>) -> Option<Result<(volume::Geometry, usize), Refus
     Some(geometry.map(|geometry| (geometry, groups)))
 }
 
-/// Whether a blob is a volume's.
-fn is_volume_blob(blob: &[u8]) -> bool {
-    blob.starts_with(&VOLUME.tag.word)
-}
+impl Forms {
+    /// With the tags of images, of volumes and of the products inside them.
+    const fn new(
+        kernel: &'static str,
+        [image, volume, product]: [[u8; 4]; 3],
+        depthwise: depthwise::Family,
+        numerics: Numerics,
+    ) -> Forms {
+        Forms {
+            image: Family {
+                tag: Tag {
+                    word: image,
+                    kernel,
+                },
+                is_dynamic: false,
+                numerics,
+            },
+            volume: Convolution {
+                tag: Tag {
+                    word: volume,
+                    kernel,
+                },
+                product: Family {
+                    tag: Tag {
+                        word: product,
+                        kernel,
+                    },
+                    is_dynamic: false,
+                    numerics,
+                },
+                direction: Direction::Forward,
+            },
+            depthwise,
+        }
+    }
 
-fn sizes(node: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
-    if let Some(volume) = volume(node) {
-        let (geometry, groups) = volume?;
-        return VOLUME.sizes(node, &geometry, groups);
+    /// The kernel's name.
+    pub(crate) const fn name(self) -> &'static str {
+        self.image.tag.kernel
     }
-    if is_depthwise(node) {
-        return depthwise::sizes(node);
-    }
-    let (geometry, weight, _) = checked(node)?;
-    Ok(gemm::sizes(
-        Packed::bytes(FAMILY, &geometry, &weight)?,
-        &geometry,
-    ))
-}
 
-fn pack(node: &NodeSpec<'_>, blob: &mut [u8]) -> Result<(), Refusal> {
-    if let Some(volume) = volume(node) {
-        let (geometry, groups) = volume?;
-        return VOLUME.pack(node, &geometry, groups, blob);
+    /// Whether a blob is the depthwise kernel's.
+    fn is_depthwise_blob(self, blob: &[u8]) -> bool {
+        blob.starts_with(&self.depthwise.tag.word)
     }
-    if is_depthwise(node) {
-        return depthwise::pack(node, blob);
-    }
-    let (geometry, weight, params) = checked(node)?;
-    Packed::write(FAMILY, &geometry, &weight, &params, blob)
-}
 
-fn split(blob: &[u8], inputs: &[usize]) -> Result<Split, BlobError> {
-    if is_depthwise_blob(blob) {
-        return depthwise::split(blob, inputs);
+    /// Whether a blob is a volume's.
+    fn is_volume_blob(self, blob: &[u8]) -> bool {
+        blob.starts_with(&self.volume.tag.word)
     }
-    if is_volume_blob(blob) {
-        return VOLUME.split(blob, inputs);
-    }
-    gemm::split_image(FAMILY, blob, inputs)
-}
 
-fn run(call: Call<'_>) -> Result<(), BlobError> {
-    if is_depthwise_blob(call.blob) {
-        return depthwise::run(call);
+    /// As [`Kernel::sizes`].
+    pub(crate) fn sizes(self, node: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
+        if let Some(volume) = volume(node) {
+            let (geometry, groups) = volume?;
+            return self.volume.sizes(node, &geometry, groups);
+        }
+        if is_depthwise(node) {
+            return self.depthwise.sizes(node);
+        }
+        let (geometry, weight, _) = checked(node)?;
+        Ok(gemm::sizes(
+            Packed::bytes(self.image, &geometry, &weight)?,
+            &geometry,
+        ))
     }
-    if is_volume_blob(call.blob) {
-        return VOLUME.run(call);
-    }
-    gemm::run_image(FAMILY, call)
-}
 
-fn variant(blob: &[u8], isa: Isa) -> &'static str {
-    if is_depthwise_blob(blob) {
-        return depthwise::variant(blob, isa);
+    /// As [`Kernel::pack`].
+    pub(crate) fn pack(self, node: &NodeSpec<'_>, blob: &mut [u8]) -> Result<(), Refusal> {
+        if let Some(volume) = volume(node) {
+            let (geometry, groups) = volume?;
+            return self.volume.pack(node, &geometry, groups, blob);
+        }
+        if is_depthwise(node) {
+            return self.depthwise.pack(node, blob);
+        }
+        let (geometry, weight, params) = checked(node)?;
+        Packed::write(self.image, &geometry, &weight, &params, blob)
     }
-    gemm::variant_image(FAMILY, blob, isa)
+
+    /// As [`Kernel::split`].
+    pub(crate) fn split(self, blob: &[u8], inputs: &[usize]) -> Result<Split, BlobError> {
+        if self.is_depthwise_blob(blob) {
+            return self.depthwise.split(blob, inputs);
+        }
+        if self.is_volume_blob(blob) {
+            return self.volume.split(blob, inputs);
+        }
+        gemm::split_image(self.image, blob, inputs)
+    }
+
+    /// As [`Kernel::run`].
+    pub(crate) fn run(self, call: Call<'_>) -> Result<(), BlobError> {
+        if self.is_depthwise_blob(call.blob) {
+            return self.depthwise.run(call);
+        }
+        if self.is_volume_blob(call.blob) {
+            return self.volume.run(call);
+        }
+        gemm::run_image(self.image, call)
+    }
+
+    /// As [`Kernel::variant`].
+    pub(crate) fn variant(self, blob: &[u8], isa: Isa) -> &'static str {
+        if self.is_depthwise_blob(blob) {
+            return self.depthwise.variant(blob, isa);
+        }
+        gemm::variant_image(self.image, blob, isa)
+    }
 }

@@ -1,28 +1,46 @@
 //! `q8_conv_transpose`: transposed convolution of quantized lines, images and volumes.
 
-use qconfig_core::DType::{float32, qint8, quint8};
 use qconfig_core::KernelFamily;
-use qconfig_core::kernel::{Kernel, NodeOp, NodeSpec, Refusal, Signature, Sizes};
+use qconfig_core::kernel::{Kernel, NodeOp, NodeSpec, Refusal, Sizes};
 
+use crate::affine::Numerics;
 use crate::blob::Tag;
 use crate::gemm::Family;
+use crate::q8_conv::SIGNATURE;
 use crate::volume::{Convolution, Direction, Geometry};
 
-const NAME: &str = "q8_conv_transpose";
-const TRANSPOSED: Convolution = Convolution {
-    tag: Tag {
-        word: *b"qct1",
-        kernel: NAME,
-    },
-    product: Family {
+/// Of [`Q8ConvTranspose`].
+const QNNPACK: Convolution = family("q8_conv_transpose", [*b"qct1", *b"QCT1"], Numerics::Qnnpack);
+
+/// Of [`fbgemm::Q8ConvTranspose`](crate::fbgemm::Q8ConvTranspose).
+pub(crate) const FBGEMM: Convolution = family(
+    "fbgemm_q8_conv_transpose",
+    [*b"qft1", *b"QFT1"],
+    Numerics::Fbgemm,
+);
+
+/// With the tags of the volume and of the product inside.
+const fn family(
+    kernel: &'static str,
+    [volume, product]: [[u8; 4]; 2],
+    numerics: Numerics,
+) -> Convolution {
+    Convolution {
         tag: Tag {
-            word: *b"QCT1",
-            kernel: NAME,
+            word: volume,
+            kernel,
         },
-        is_dynamic: false,
-    },
-    direction: Direction::Transposed,
-};
+        product: Family {
+            tag: Tag {
+                word: product,
+                kernel,
+            },
+            is_dynamic: false,
+            numerics,
+        },
+        direction: Direction::Transposed,
+    }
+}
 
 /// Transposed convolution, `quint8` or `qint8` in and out, `qint8` weight (one scale, or one for each
 /// output channel), `float32` bias; one to three dimensions, any stride, padding, output padding,
@@ -35,20 +53,12 @@ pub struct Q8ConvTranspose;
 
 impl KernelFamily for Q8ConvTranspose {
     const KERNEL: &'static Kernel = &Kernel {
-        name: NAME,
-        signature: Signature {
-            input: &[quint8, qint8],
-            output: &[quint8, qint8],
-            weight: &[qint8],
-            bias: &[float32],
-            is_dynamic: false,
-            weight_range: None,
-            scale_min: None,
-        },
-        sizes,
-        pack,
-        split: |blob, inputs| TRANSPOSED.split(blob, inputs),
-        run: |call| TRANSPOSED.run(call),
+        name: QNNPACK.tag.kernel,
+        signature: SIGNATURE,
+        sizes: |node| sizes(QNNPACK, node),
+        pack: |node, blob| pack(QNNPACK, node, blob),
+        split: |blob, inputs| QNNPACK.split(blob, inputs),
+        run: |call| QNNPACK.run(call),
         variant: |_, isa| Convolution::variant(isa),
     };
 }
@@ -72,12 +82,18 @@ fn geometry(node: &NodeSpec<'_>) -> Result<(Geometry, usize), Refusal> {
     Ok((geometry, groups))
 }
 
-fn sizes(node: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
+/// As [`Kernel::sizes`].
+pub(crate) fn sizes(family: Convolution, node: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
     let (geometry, groups) = geometry(node)?;
-    TRANSPOSED.sizes(node, &geometry, groups)
+    family.sizes(node, &geometry, groups)
 }
 
-fn pack(node: &NodeSpec<'_>, blob: &mut [u8]) -> Result<(), Refusal> {
+/// As [`Kernel::pack`].
+pub(crate) fn pack(
+    family: Convolution,
+    node: &NodeSpec<'_>,
+    blob: &mut [u8],
+) -> Result<(), Refusal> {
     let (geometry, groups) = geometry(node)?;
-    TRANSPOSED.pack(node, &geometry, groups, blob)
+    family.pack(node, &geometry, groups, blob)
 }

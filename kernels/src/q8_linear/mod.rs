@@ -1,18 +1,31 @@
 //! `q8_linear`: quantized rows times a quantized weight, requantized.
 
-use qconfig_core::DType::{float32, qint8, quint8};
 use qconfig_core::KernelFamily;
-use qconfig_core::kernel::{Kernel, NodeOp, NodeSpec, Refusal, Signature, Sizes};
+use qconfig_core::kernel::{Kernel, NodeOp, NodeSpec, Refusal, Sizes};
 
+use crate::affine::Numerics;
 use crate::blob::Tag;
 use crate::gemm::{self, Family, Geometry, Packed, Params, Weight};
+use crate::q8_conv::SIGNATURE;
 
-const FAMILY: Family = Family {
+/// Of [`Q8Linear`].
+const QNNPACK: Family = Family {
     tag: Tag {
         word: *b"QLI1",
         kernel: "q8_linear",
     },
     is_dynamic: false,
+    numerics: Numerics::Qnnpack,
+};
+
+/// Of [`fbgemm::Q8Linear`](crate::fbgemm::Q8Linear).
+pub(crate) const FBGEMM: Family = Family {
+    tag: Tag {
+        word: *b"QLF1",
+        kernel: "fbgemm_q8_linear",
+    },
+    is_dynamic: false,
+    numerics: Numerics::Fbgemm,
 };
 
 /// Linear layer, `quint8` or `qint8` in and out, `qint8` weight, `float32` bias.
@@ -24,20 +37,12 @@ pub struct Q8Linear;
 
 impl KernelFamily for Q8Linear {
     const KERNEL: &'static Kernel = &Kernel {
-        name: FAMILY.tag.kernel,
-        signature: Signature {
-            input: &[quint8, qint8],
-            output: &[quint8, qint8],
-            weight: &[qint8],
-            bias: &[float32],
-            is_dynamic: false,
-            weight_range: None,
-            scale_min: None,
-        },
-        sizes,
-        pack,
-        split: |blob, inputs| gemm::split_image(FAMILY, blob, inputs),
-        run: |call| gemm::run_image(FAMILY, call),
+        name: QNNPACK.tag.kernel,
+        signature: SIGNATURE,
+        sizes: |node| sizes(QNNPACK, node),
+        pack: |node, blob| pack(QNNPACK, node, blob),
+        split: |blob, inputs| gemm::split_image(QNNPACK, blob, inputs),
+        run: |call| gemm::run_image(QNNPACK, call),
         variant: |_, isa| gemm::variant(isa),
     };
 }
@@ -75,15 +80,17 @@ fn checked<'a>(node: &NodeSpec<'a>) -> Result<(Geometry, Weight<'a>, Params), Re
     Ok((geometry, Weight::new(node, &geometry)?, Params::of(node)?))
 }
 
-fn sizes(node: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
+/// As [`Kernel::sizes`].
+pub(crate) fn sizes(family: Family, node: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
     let (geometry, weight, _) = checked(node)?;
     Ok(gemm::sizes(
-        Packed::bytes(FAMILY, &geometry, &weight)?,
+        Packed::bytes(family, &geometry, &weight)?,
         &geometry,
     ))
 }
 
-fn pack(node: &NodeSpec<'_>, blob: &mut [u8]) -> Result<(), Refusal> {
+/// As [`Kernel::pack`].
+pub(crate) fn pack(family: Family, node: &NodeSpec<'_>, blob: &mut [u8]) -> Result<(), Refusal> {
     let (geometry, weight, params) = checked(node)?;
-    Packed::write(FAMILY, &geometry, &weight, &params, blob)
+    Packed::write(family, &geometry, &weight, &params, blob)
 }

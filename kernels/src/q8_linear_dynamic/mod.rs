@@ -13,18 +13,30 @@ use qconfig_core::kernel::{
 };
 use qconfig_core::{Isa, KernelFamily};
 
-use crate::affine::Stored;
+use crate::affine::{Numerics, Stored};
 use crate::blob::{self, Tag};
 use crate::gemm::{self, Family, Finish, Geometry, Packed, Params, Rows, Taps, Weight};
 use crate::q8_linear;
 use crate::quantize::quantize;
 
-const FAMILY: Family = Family {
+/// Of [`Q8LinearDynamic`].
+const QNNPACK: Family = Family {
     tag: Tag {
         word: *b"QLD1",
         kernel: "q8_linear_dynamic",
     },
     is_dynamic: true,
+    numerics: Numerics::Qnnpack,
+};
+
+/// Of [`fbgemm::Q8LinearDynamic`](crate::fbgemm::Q8LinearDynamic).
+pub(crate) const FBGEMM: Family = Family {
+    tag: Tag {
+        word: *b"QLG1",
+        kernel: "fbgemm_q8_linear_dynamic",
+    },
+    is_dynamic: true,
+    numerics: Numerics::Fbgemm,
 };
 
 /// Linear layer, `float32` in and out, `qint8` weight, `float32` bias.
@@ -38,23 +50,26 @@ pub struct Q8LinearDynamic;
 
 impl KernelFamily for Q8LinearDynamic {
     const KERNEL: &'static Kernel = &Kernel {
-        name: FAMILY.tag.kernel,
-        signature: Signature {
-            input: &[quint8],
-            output: &[float32],
-            weight: &[qint8],
-            bias: &[float32],
-            is_dynamic: true,
-            weight_range: None,
-            scale_min: None,
-        },
-        sizes,
-        pack,
-        split,
-        run,
+        name: QNNPACK.tag.kernel,
+        signature: SIGNATURE,
+        sizes: |node| sizes(QNNPACK, node),
+        pack: |node, blob| pack(QNNPACK, node, blob),
+        split: |blob, inputs| split(QNNPACK, blob, inputs),
+        run: |call| run(QNNPACK, call),
         variant: |_, isa| gemm::variant(isa),
     };
 }
+
+/// What a dynamic layer takes and gives.
+pub(crate) const SIGNATURE: Signature = Signature {
+    input: &[quint8],
+    output: &[float32],
+    weight: &[qint8],
+    bias: &[float32],
+    is_dynamic: true,
+    weight_range: None,
+    scale_min: None,
+};
 
 /// The bounds that an activation leaves.
 pub(crate) fn float_bounds(activation: Activation) -> (f32, f32) {
@@ -81,34 +96,44 @@ fn checked<'a>(node: &NodeSpec<'a>) -> Result<(Geometry, Weight<'a>), Refusal> {
     Ok((geometry, Weight::new(node, &geometry)?))
 }
 
-fn sizes(node: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
+/// As [`Kernel::sizes`].
+pub(crate) fn sizes(family: Family, node: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
     let (geometry, weight) = checked(node)?;
-    let blob = Packed::bytes(FAMILY, &geometry, &weight)?;
+    let blob = Packed::bytes(family, &geometry, &weight)?;
     Ok(gemm::sizes(blob, &geometry))
 }
 
-fn pack(node: &NodeSpec<'_>, blob: &mut [u8]) -> Result<(), Refusal> {
+/// As [`Kernel::pack`].
+pub(crate) fn pack(family: Family, node: &NodeSpec<'_>, blob: &mut [u8]) -> Result<(), Refusal> {
     let (geometry, weight) = checked(node)?;
     let params = Params::Dynamic {
         reduce_range: node.reduce_range,
         bounds: float_bounds(node.activation),
     };
-    Packed::write(FAMILY, &geometry, &weight, &params, blob)
+    Packed::write(family, &geometry, &weight, &params, blob)
 }
 
-fn split(blob: &[u8], inputs: &[usize]) -> Result<Split, BlobError> {
-    let packed = Packed::read(FAMILY, blob)?;
+/// As [`Kernel::split`].
+pub(crate) fn split(family: Family, blob: &[u8], inputs: &[usize]) -> Result<Split, BlobError> {
+    let packed = Packed::read(family, blob)?;
     let input = gemm::single(inputs)?;
     blob::exact("input", input, packed.geometry.input_elements() * 4)?;
     Ok(packed.cut().split())
 }
 
-fn run(call: Call<'_>) -> Result<(), BlobError> {
-    let packed = Packed::read(FAMILY, call.blob)?;
+/// As [`Kernel::run`].
+pub(crate) fn run(family: Family, call: Call<'_>) -> Result<(), BlobError> {
+    let packed = Packed::read(family, call.blob)?;
     let input = gemm::single(call.inputs)?;
     blob::exact("input", input.len(), packed.geometry.input_elements() * 4)?;
-    let Finish::Dequantize { low, high, .. } = packed.finish else {
-        return Err(BlobError::Header(FAMILY.tag.kernel));
+    let Finish::Dequantize {
+        low,
+        high,
+        is_fused,
+        ..
+    } = packed.finish
+    else {
+        return Err(BlobError::Header(family.tag.kernel));
     };
     // each call looks at the whole input: all come to the same parameters without a word between them
     let (least, greatest) = range(call.isa, input);
@@ -124,6 +149,7 @@ fn run(call: Call<'_>) -> Result<(), BlobError> {
         zero_point: to.zero_point as u8,
         low,
         high,
+        is_fused,
     };
     gemm::run(
         &packed,

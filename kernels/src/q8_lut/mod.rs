@@ -7,21 +7,23 @@
 //! - `x + number` and `x * number` into the parameters that [`scalar_qparams`] gives keep the bytes, or
 //!   requantize them, as torch's operators on a tensor and a number do.
 //!
+//! With FBGEMM's numerics ([`fbgemm::Q8Lut`](crate::fbgemm::Q8Lut)) hardswish and tanh are no exceptions.
+//!
 //! QNNPACK takes only 1/256 as the output scale of sigmoid and hardsigmoid and 1/128 as tanh's; here any
 //! will do.
 
 mod function;
 mod scalar;
 
+use qconfig_core::DType;
 use qconfig_core::kernel::{
     BlobError, Call, Kernel, KernelFamily, NodeOp, NodeSpec, Refusal, Signature, Sizes, Split,
     Unary,
 };
-use qconfig_core::{DType, Isa};
 
 pub use self::function::{binary, padded_position, unary};
 pub use self::scalar::scalar_qparams;
-use crate::affine::{Stored, bounds, quantize, round_ties_even, stored};
+use crate::affine::{Numerics, Stored, bounds, quantize, round_ties_even, stored};
 use crate::blob::Tag;
 use crate::dequantize::real;
 use crate::{lut, units};
@@ -32,24 +34,43 @@ use crate::{lut, units};
 #[derive(Clone, Copy, Debug)]
 pub struct Q8Lut;
 
-const NAME: &str = "q8_lut";
-const TAG: Tag = Tag {
-    word: *b"lut1",
-    kernel: NAME,
+/// Whose tables.
+#[derive(Clone, Copy)]
+pub(crate) struct Family {
+    pub(crate) tag: Tag,
+    numerics: Numerics,
+}
+
+/// Of [`Q8Lut`].
+pub(crate) const QNNPACK: Family = Family {
+    tag: Tag {
+        word: *b"lut1",
+        kernel: "q8_lut",
+    },
+    numerics: Numerics::Qnnpack,
+};
+
+/// Of [`fbgemm::Q8Lut`](crate::fbgemm::Q8Lut).
+pub(crate) const FBGEMM: Family = Family {
+    tag: Tag {
+        word: *b"ltf1",
+        kernel: "fbgemm_q8_lut",
+    },
+    numerics: Numerics::Fbgemm,
 };
 
 impl KernelFamily for Q8Lut {
     const KERNEL: &'static Kernel = &Kernel {
-        name: NAME,
+        name: QNNPACK.tag.kernel,
         signature: Signature::activations(
             &[DType::quint8, DType::qint8],
             &[DType::quint8, DType::qint8],
         ),
-        sizes,
-        pack,
-        split,
-        run,
-        variant,
+        sizes: |spec| QNNPACK.sizes(spec),
+        pack: |spec, blob| QNNPACK.pack(spec, blob),
+        split: |blob, inputs| QNNPACK.split(blob, inputs),
+        run: |call| QNNPACK.run(call),
+        variant: |_, isa| lut::variant(isa),
     };
 }
 
@@ -59,10 +80,11 @@ fn with_zero_point(x: f32) -> u8 {
 }
 
 /// The stored value of the function at a stored value.
-fn entry(function: Unary, q: u8, from: Stored, to: Stored) -> u8 {
+fn entry(numerics: Numerics, function: Unary, q: u8, from: Stored, to: Stored) -> u8 {
     let x = real(from, q);
     let (inverse, zero_point) = (1.0 / to.scale, to.zero_point as f32);
     match function {
+        _ if numerics == Numerics::Fbgemm => quantize(unary(function, x), to),
         // far out 0 * infinity may come up, where the scales are extreme: the quantize form is then right
         Unary::Hardswish if inverse.is_finite() && x.is_finite() => {
             with_zero_point(inverse * unary(function, x) + zero_point)
@@ -75,7 +97,7 @@ fn entry(function: Unary, q: u8, from: Stored, to: Stored) -> u8 {
     }
 }
 
-fn plan(spec: &NodeSpec<'_>) -> Result<(u32, lut::Table), Refusal> {
+fn plan(numerics: Numerics, spec: &NodeSpec<'_>) -> Result<(u32, lut::Table), Refusal> {
     let NodeOp::Unary(function) = spec.op else {
         return Err(Refusal::Operator(
             "this kernel takes functions of one value",
@@ -114,39 +136,41 @@ fn plan(spec: &NodeSpec<'_>) -> Result<(u32, lut::Table), Refusal> {
         });
         let value = match sum {
             Some(sum) => (sum + flip) as u8,
-            None => entry(function, q, from, to),
+            None => entry(numerics, function, q, from, to),
         };
         *y = value.max(low).min(high);
     }
     Ok((elements, table))
 }
 
-/// Whether a blob is this kernel's: those that hand numbers over ask.
-pub(crate) fn owns(blob: &[u8]) -> bool {
-    blob.starts_with(&TAG.word)
-}
+impl Family {
+    /// Whether a blob is this kernel's: those that hand numbers over ask.
+    pub(crate) fn owns(self, blob: &[u8]) -> bool {
+        blob.starts_with(&self.tag.word)
+    }
 
-pub(crate) fn sizes(spec: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
-    plan(spec)?;
-    Ok(Sizes {
-        blob: lut::BLOB,
-        scratch: 0,
-    })
-}
+    /// As [`Kernel::sizes`].
+    pub(crate) fn sizes(self, spec: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
+        plan(self.numerics, spec)?;
+        Ok(Sizes {
+            blob: lut::BLOB,
+            scratch: 0,
+        })
+    }
 
-pub(crate) fn pack(spec: &NodeSpec<'_>, blob: &mut [u8]) -> Result<(), Refusal> {
-    let (elements, table) = plan(spec)?;
-    lut::write(TAG, blob, elements, &table)
-}
+    /// As [`Kernel::pack`].
+    pub(crate) fn pack(self, spec: &NodeSpec<'_>, blob: &mut [u8]) -> Result<(), Refusal> {
+        let (elements, table) = plan(self.numerics, spec)?;
+        lut::write(self.tag, blob, elements, &table)
+    }
 
-pub(crate) fn split(blob: &[u8], inputs: &[usize]) -> Result<Split, BlobError> {
-    lut::split(TAG, blob, inputs)
-}
+    /// As [`Kernel::split`].
+    pub(crate) fn split(self, blob: &[u8], inputs: &[usize]) -> Result<Split, BlobError> {
+        lut::split(self.tag, blob, inputs)
+    }
 
-pub(crate) fn run(call: Call<'_>) -> Result<(), BlobError> {
-    lut::run(TAG, call)
-}
-
-pub(crate) fn variant(_: &[u8], isa: Isa) -> &'static str {
-    lut::variant(isa)
+    /// As [`Kernel::run`].
+    pub(crate) fn run(self, call: Call<'_>) -> Result<(), BlobError> {
+        lut::run(self.tag, call)
+    }
 }

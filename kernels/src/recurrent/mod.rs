@@ -13,23 +13,23 @@ mod layout;
 mod neon;
 mod reference;
 
-use qconfig_core::DType::{float16, float32, qint8, quint8};
+use qconfig_core::DType::{float16, float32};
 use qconfig_core::kernel::{
     Activation, BlobError, Call, Kernel, NodeOp, NodeSpec, RecurrentCell, Refusal, Signature,
-    Sizes, TensorSpec, WeightData, WeightSpec,
+    Sizes, Split, TensorSpec, WeightData, WeightSpec,
 };
 use qconfig_core::{Isa, KernelFamily};
 
 use self::layout::{Packed, Shape};
 use crate::blob::{self, HEADER, Tag};
-use crate::q8_linear_dynamic::floats;
+use crate::q8_linear_dynamic::{SIGNATURE, floats};
 use crate::units;
-use crate::{F16LinearDynamic, F32Linear, Q8LinearDynamic};
+use crate::{F16LinearDynamic, F32Linear, Q8LinearDynamic, fbgemm};
 
 /// What the gates of a recurrent kernel are made of.
 #[derive(Clone, Copy)]
-struct Family {
-    tag: Tag,
+pub(crate) struct Family {
+    pub(crate) tag: Tag,
     linear: &'static Kernel,
 }
 
@@ -39,6 +39,15 @@ const Q8: Family = Family {
         kernel: "q8_recurrent_dynamic",
     },
     linear: Q8LinearDynamic::KERNEL,
+};
+
+/// Of [`fbgemm::Q8Recurrent`](crate::fbgemm::Q8Recurrent).
+pub(crate) const FBGEMM: Family = Family {
+    tag: Tag {
+        word: *b"QRF1",
+        kernel: "fbgemm_q8_recurrent_dynamic",
+    },
+    linear: fbgemm::Q8LinearDynamic::KERNEL,
 };
 
 const F16: Family = Family {
@@ -76,18 +85,10 @@ pub struct Q8Recurrent;
 impl KernelFamily for Q8Recurrent {
     const KERNEL: &'static Kernel = &Kernel {
         name: Q8.tag.kernel,
-        signature: Signature {
-            input: &[quint8],
-            output: &[float32],
-            weight: &[qint8],
-            bias: &[float32],
-            is_dynamic: true,
-            weight_range: None,
-            scale_min: None,
-        },
+        signature: SIGNATURE,
         sizes: |node| sizes(Q8, node),
         pack: |node, blob| pack(Q8, node, blob),
-        split: |blob, inputs| Packed::read(Q8, blob)?.split(inputs),
+        split: |blob, inputs| split(Q8, blob, inputs),
         run: |call| run(Q8, call),
         variant: |blob, isa| (Q8.linear.variant)(blob, isa),
     };
@@ -262,7 +263,8 @@ fn products(
     Ok(())
 }
 
-fn sizes(family: Family, node: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
+/// As [`Kernel::sizes`].
+pub(crate) fn sizes(family: Family, node: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
     let shape = shape(node)?;
     let too_large = Refusal::Shape("the node is too large");
     let (mut blob, mut scratch) = (Some(shape.table_end()), 0);
@@ -280,7 +282,8 @@ fn sizes(family: Family, node: &NodeSpec<'_>) -> Result<Sizes, Refusal> {
     }
 }
 
-fn pack(family: Family, node: &NodeSpec<'_>, blob: &mut [u8]) -> Result<(), Refusal> {
+/// As [`Kernel::pack`].
+pub(crate) fn pack(family: Family, node: &NodeSpec<'_>, blob: &mut [u8]) -> Result<(), Refusal> {
     let shape = shape(node)?;
     units::blob_length(blob, sizes(family, node)?.blob)?;
     blob.fill(0);
@@ -296,7 +299,13 @@ fn pack(family: Family, node: &NodeSpec<'_>, blob: &mut [u8]) -> Result<(), Refu
     })
 }
 
-fn run(family: Family, call: Call<'_>) -> Result<(), BlobError> {
+/// As [`Kernel::split`].
+pub(crate) fn split(family: Family, blob: &[u8], inputs: &[usize]) -> Result<Split, BlobError> {
+    Packed::read(family, blob)?.split(inputs)
+}
+
+/// As [`Kernel::run`].
+pub(crate) fn run(family: Family, call: Call<'_>) -> Result<(), BlobError> {
     let packed = Packed::read(family, call.blob)?;
     let mut lengths = [0; 3];
     let count = call.inputs.len().min(lengths.len());

@@ -5,7 +5,7 @@ use qconfig_core::kernel::{
     Activation, Kernel, NodeOp, NodeSpec, Refusal, TensorSpec, WeightData, WeightSpec,
 };
 use qconfig_core::{DType, Isa, KernelFamily};
-use qconfig_kernels::{F16LinearDynamic, Q8LinearDynamic};
+use qconfig_kernels::{F16LinearDynamic, Q8LinearDynamic, fbgemm};
 
 use crate::{Random, cases, levels, pack, run};
 
@@ -25,11 +25,14 @@ struct Case {
     bias: Option<Vec<f32>>,
     activation: Activation,
     reduce_range: bool,
+    /// Whether the kernel is the one with FBGEMM's numerics, for weights of 8 bits.
+    fbgemm: bool,
 }
 
 impl Case {
     fn kernel(&self) -> &'static Kernel {
         match self.weight {
+            Weight::I8(..) if self.fbgemm => fbgemm::Q8LinearDynamic::KERNEL,
             Weight::I8(..) => Q8LinearDynamic::KERNEL,
             Weight::F16(_) => F16LinearDynamic::KERNEL,
         }
@@ -146,19 +149,27 @@ fn oracle(case: &Case) -> Vec<u32> {
     for m in 0..case.m {
         for n in 0..case.n {
             let x = &case.x[m * case.k..][..case.k];
-            let sum = match &case.weight {
+            let bias = case.bias.as_ref().map_or(0.0, |bias| bias[n]);
+            let y = match &case.weight {
                 Weight::I8(data, scales, zero_points) => {
                     let c = n.min(scales.len() - 1);
                     let products = x.iter().zip(&data[n * case.k..]).map(|(x, w)| {
                         i64::from(quantize(*x) - zp) * (i64::from(*w) - i64::from(zero_points[c]))
                     });
-                    products.sum::<i64>() as f32 * (scale * scales[c])
+                    let (sum, step) = (products.sum::<i64>() as f32, scale * scales[c]);
+                    if case.fbgemm {
+                        sum.mul_add(step, bias)
+                    } else {
+                        sum * step + bias
+                    }
                 }
-                Weight::F16(data) => x.iter().zip(&data[n * case.k..]).fold(0.0, |sum, (x, w)| {
-                    x.mul_add(f16::from_f32(w.clamp(-65504.0, 65504.0)).to_f32(), sum)
-                }),
+                Weight::F16(data) => {
+                    let sum = x.iter().zip(&data[n * case.k..]).fold(0.0, |sum, (x, w)| {
+                        x.mul_add(f16::from_f32(w.clamp(-65504.0, 65504.0)).to_f32(), sum)
+                    });
+                    sum + bias
+                }
             };
-            let y = sum + case.bias.as_ref().map_or(0.0, |bias| bias[n]);
             let y = match case.activation {
                 Activation::None => y,
                 Activation::Relu => y.max(0.0),
@@ -227,6 +238,7 @@ fn case(random: &mut Random, half: bool) -> Case {
             _ => Activation::None,
         },
         reduce_range: random.chance(40),
+        fbgemm: random.chance(50),
     }
 }
 
@@ -242,8 +254,9 @@ fn check(case: &Case, shift: usize) {
 #[test]
 fn dynamic_linear_is_the_formula_on_every_instruction_set() {
     let mut random = Random(11);
-    for _ in 0..cases(2000) {
-        let case = case(&mut random, false);
+    for round in 0..cases(2500) {
+        let mut case = case(&mut random, false);
+        case.fbgemm = round % 2 == 0;
         check(&case, random.below(4));
     }
 }

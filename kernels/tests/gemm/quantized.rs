@@ -5,7 +5,7 @@ use qconfig_core::kernel::{
     WeightSpec, Window,
 };
 use qconfig_core::{DType, Isa, KernelFamily};
-use qconfig_kernels::{Q8Conv, Q8Linear};
+use qconfig_kernels::{Q8Conv, Q8Linear, fbgemm};
 
 use crate::{Random, cases, levels, pack, run};
 
@@ -22,6 +22,8 @@ struct Case {
     bias: Option<Vec<f32>>,
     activation: Activation,
     divide: bool,
+    /// Whether the kernel is the one with FBGEMM's numerics.
+    fbgemm: bool,
     /// As stored.
     data: Vec<u8>,
 }
@@ -60,9 +62,11 @@ impl Case {
     }
 
     fn kernel(&self) -> &'static Kernel {
-        match self.op {
-            NodeOp::Linear => Q8Linear::KERNEL,
-            _ => Q8Conv::KERNEL,
+        match (self.op, self.fbgemm) {
+            (NodeOp::Linear, false) => Q8Linear::KERNEL,
+            (NodeOp::Linear, true) => fbgemm::Q8Linear::KERNEL,
+            (_, false) => Q8Conv::KERNEL,
+            (_, true) => fbgemm::Q8Conv::KERNEL,
         }
     }
 
@@ -137,15 +141,26 @@ fn oracle(case: &Case) -> Vec<u8> {
                         }
                     }
                     let bias = case.bias.as_ref().map_or(0.0, |bias| bias[o]);
-                    let product = (f64::from(sw) * f64::from(sa)) as f32;
-                    acc += (bias * (1.0 / product)).round_ties_even() as i64;
-                    let acc = i32::try_from(acc).expect("cases whose sums fit");
-                    let scale = match case.divide {
-                        true => (sw * sa) / so,
-                        false => (sw * sa) * (1.0 / so),
+                    let scaled = if case.fbgemm {
+                        let step = sa * sw;
+                        let bias = match case.scales.len() {
+                            1 => bias * (1.0 / f64::from(step)) as f32,
+                            _ => bias / step,
+                        };
+                        let acc = i32::try_from(acc).expect("cases whose sums fit");
+                        (acc as f32 + bias) * (step / so)
+                    } else {
+                        let product = (f64::from(sw) * f64::from(sa)) as f32;
+                        acc += (bias * (1.0 / product)).round_ties_even() as i64;
+                        let acc = i32::try_from(acc).expect("cases whose sums fit");
+                        acc as f32
+                            * match case.divide {
+                                true => (sw * sa) / so,
+                                false => (sw * sa) * (1.0 / so),
+                            }
                     };
                     // saturates
-                    let rounded = (acc as f32 * scale).round_ties_even() as i64;
+                    let rounded = scaled.round_ties_even() as i64;
                     out.push((rounded + zo).clamp(0, 255).clamp(low, high) as u8);
                 }
             }
@@ -219,6 +234,7 @@ fn fill(
     Case {
         op,
         divide: random.chance(50),
+        fbgemm: random.chance(50),
         data: (0..input.iter().product())
             .map(|_| {
                 if style == Style::Traps && !random.chance(2) {
@@ -373,8 +389,9 @@ fn check(case: &Case, random: &mut Random) {
 #[test]
 fn linear_is_the_formula_on_every_instruction_set() {
     let mut random = Random(1);
-    for _ in 0..cases(2000) {
-        let case = linear(&mut random);
+    for round in 0..cases(3000) {
+        let mut case = linear(&mut random);
+        case.fbgemm = round % 2 == 0;
         check(&case, &mut random);
     }
 }
@@ -382,8 +399,9 @@ fn linear_is_the_formula_on_every_instruction_set() {
 #[test]
 fn conv_is_the_formula_on_every_instruction_set() {
     let mut random = Random(2);
-    for _ in 0..cases(2000) {
-        let case = conv(&mut random);
+    for round in 0..cases(3000) {
+        let mut case = conv(&mut random);
+        case.fbgemm = round % 2 == 0;
         check(&case, &mut random);
     }
 }
@@ -430,7 +448,8 @@ fn long_reductions_stay_exact() {
     ] {
         let mut case = long(&mut random, rows, k, [127, -128], 0);
         // sums beyond 2^24, rounded when they become f32
-        for sum in [0.9, 1.0] {
+        for (sum, fbgemm) in [(0.9, false), (1.0, false), (0.9, true), (1.0, true)] {
+            case.fbgemm = fbgemm;
             case.data[k - 1] = (255.0 * sum) as u8;
             check(&case, &mut random);
         }
@@ -515,8 +534,10 @@ fn an_overlong_reduction_is_refused() {
         vec![2, k],
     );
     case.zero_points.fill(0);
-    let refusal = case.with(|node| pack(Q8Linear::KERNEL, node).err());
-    assert_eq!(refusal, Some(Refusal::Accumulator { k, max: 65_793 }));
+    for kernel in [Q8Linear::KERNEL, fbgemm::Q8Linear::KERNEL] {
+        let refusal = case.with(|node| pack(kernel, node).err());
+        assert_eq!(refusal, Some(Refusal::Accumulator { k, max: 65_793 }));
+    }
 }
 
 #[test]

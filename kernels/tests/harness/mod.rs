@@ -105,6 +105,18 @@ impl Rng {
     }
 }
 
+/// A scaled sum as FBGEMM has it: the bias in floats, where each channel has a scale divided by what a step of
+/// the sum is, else multiplied by the reciprocal.
+pub(crate) fn fbgemm_scaled(sum: i64, bias: f32, [sa, sw, so]: [f32; 3], per_channel: bool) -> f32 {
+    let step = sa * sw;
+    let bias = if per_channel {
+        bias / step
+    } else {
+        bias * (1.0 / f64::from(step)) as f32
+    };
+    (sum as i32 as f32 + bias) * (step / so)
+}
+
 /// What stored bytes of that dtype lie above its values.
 pub(crate) fn flip(dtype: DType) -> i32 {
     if dtype == DType::qint8 { 128 } else { 0 }

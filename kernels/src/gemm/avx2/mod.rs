@@ -262,8 +262,9 @@ impl Tile<'_> {
                         low,
                         high,
                     } => {
+                        let bias = load_if_any(self.columns.bias, at);
                         requantize(
-                            &acc,
+                            &real(&acc, bias),
                             &scale,
                             [zero_point, low, high],
                             out,
@@ -275,11 +276,12 @@ impl Tile<'_> {
                         scale: input,
                         low,
                         high,
+                        is_fused,
                         ..
                     } => {
                         let bias: [__m256i; NV] = load(self.columns.bias, at);
-                        let bounds = [input, low, high];
-                        dequantize(&acc, &scale, &bias, bounds, out, self.out_pitch, count);
+                        let real = dequantized(&acc, &scale, &bias, input, is_fused);
+                        write(&real, [low, high], out, self.out_pitch, count);
                     }
                 }
             }
@@ -352,6 +354,46 @@ pub(in crate::gemm) unsafe fn load<const NV: usize>(section: &[u8], at: usize) -
     vectors
 }
 
+/// As [`load`], of a section that may be empty.
+///
+/// # Safety
+/// As [`load`], unless `section` is empty.
+#[target_feature(enable = "avx2")]
+#[inline]
+pub(in crate::gemm) unsafe fn load_if_any<const NV: usize>(
+    section: &[u8],
+    at: usize,
+) -> Option<[__m256i; NV]> {
+    if section.is_empty() {
+        return None;
+    }
+    // SAFETY: the caller's promise.
+    Some(unsafe { load(section, at) })
+}
+
+/// Sums as `f32`, with the columns' biases where there are any.
+#[target_feature(enable = "avx2")]
+#[inline]
+pub(in crate::gemm) fn real<const MR: usize, const NV: usize>(
+    acc: &[[__m256i; NV]; MR],
+    bias: Option<[__m256i; NV]>,
+) -> [[__m256; NV]; MR] {
+    let mut real = [[_mm256_setzero_ps(); NV]; MR];
+    for (row, acc) in real.iter_mut().zip(acc) {
+        for (x, acc) in row.iter_mut().zip(acc) {
+            *x = _mm256_cvtepi32_ps(*acc);
+        }
+    }
+    if let Some(bias) = bias {
+        for row in &mut real {
+            for (x, bias) in row.iter_mut().zip(bias) {
+                *x = _mm256_add_ps(*x, _mm256_castsi256_ps(bias));
+            }
+        }
+    }
+    real
+}
+
 /// Writes `count` columns of each row as `u8`.
 ///
 /// # Safety
@@ -359,7 +401,7 @@ pub(in crate::gemm) unsafe fn load<const NV: usize>(section: &[u8], at: usize) -
 #[target_feature(enable = "avx2")]
 #[inline]
 unsafe fn requantize<const MR: usize, const NV: usize>(
-    acc: &[[__m256i; NV]; MR],
+    real: &[[__m256; NV]; MR],
     scale: &[__m256i; NV],
     [zero_point, low, high]: [u8; 3],
     out: *mut u8,
@@ -372,8 +414,8 @@ unsafe fn requantize<const MR: usize, const NV: usize>(
         let mut four = [_mm256_setzero_si256(); 4];
         for (i, rounded) in four.iter_mut().enumerate() {
             let v = (quad * 4 + i).min(MR * NV - 1);
-            let (acc, scale) = (acc[v / NV][v % NV], _mm256_castsi256_ps(scale[v % NV]));
-            *rounded = narrow.round(_mm256_mul_ps(_mm256_cvtepi32_ps(acc), scale));
+            let (x, scale) = (real[v / NV][v % NV], _mm256_castsi256_ps(scale[v % NV]));
+            *rounded = narrow.round(_mm256_mul_ps(x, scale));
         }
         store(bytes, narrow.bytes(four));
     }
@@ -391,17 +433,42 @@ unsafe fn requantize<const MR: usize, const NV: usize>(
     }
 }
 
-/// Writes `count` columns of each row as `f32`.
+/// What sums stand for, of inputs with the scale `input`: in two roundings behind the scale, or in one where
+/// `is_fused`.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+pub(in crate::gemm) fn dequantized<const MR: usize, const NV: usize>(
+    acc: &[[__m256i; NV]; MR],
+    scale: &[__m256i; NV],
+    bias: &[__m256i; NV],
+    input: f32,
+    is_fused: bool,
+) -> [[__m256; NV]; MR] {
+    let mut real = [[_mm256_setzero_ps(); NV]; MR];
+    for v in 0..NV {
+        let scale = _mm256_mul_ps(_mm256_set1_ps(input), _mm256_castsi256_ps(scale[v]));
+        let bias = _mm256_castsi256_ps(bias[v]);
+        for (real, acc) in real.iter_mut().zip(acc) {
+            let x = _mm256_cvtepi32_ps(acc[v]);
+            real[v] = if is_fused {
+                _mm256_fmadd_ps(x, scale, bias)
+            } else {
+                _mm256_add_ps(_mm256_mul_ps(x, scale), bias)
+            };
+        }
+    }
+    real
+}
+
+/// Writes `count` columns of each row as `f32`, within bounds.
 ///
 /// # Safety
 /// `out` must be writable for `4 * count` bytes in each of `MR` rows `pitch` bytes apart.
 #[target_feature(enable = "avx2")]
 #[inline]
-pub(in crate::gemm) unsafe fn dequantize<const MR: usize, const NV: usize>(
-    acc: &[[__m256i; NV]; MR],
-    scale: &[__m256i; NV],
-    bias: &[__m256i; NV],
-    [input, low, high]: [f32; 3],
+pub(in crate::gemm) unsafe fn write<const MR: usize, const NV: usize>(
+    real: &[[__m256; NV]; MR],
+    [low, high]: [f32; 2],
     out: *mut u8,
     pitch: usize,
     count: usize,
@@ -409,14 +476,11 @@ pub(in crate::gemm) unsafe fn dequantize<const MR: usize, const NV: usize>(
     let (low, high) = (_mm256_set1_ps(low), _mm256_set1_ps(high));
     let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     for v in 0..NV {
-        let scale = _mm256_mul_ps(_mm256_set1_ps(input), _mm256_castsi256_ps(scale[v]));
-        let bias = _mm256_castsi256_ps(bias[v]);
         let live = count.saturating_sub(v * LANES).min(LANES);
         let mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(live as i32), lanes);
-        for (row, acc) in acc.iter().enumerate() {
-            let y = _mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(acc[v]), scale), bias);
+        for (row, real) in real.iter().enumerate() {
             // both give their second operand where one is NaN
-            let y = _mm256_min_ps(high, _mm256_max_ps(low, y));
+            let y = _mm256_min_ps(high, _mm256_max_ps(low, real[v]));
             // SAFETY: the caller's promise; masked lanes are not touched.
             unsafe {
                 let to: *mut f32 = out.add(row * pitch + v * 32).cast();

@@ -9,7 +9,7 @@ use core::arch::x86_64::*;
 use super::super::finish::Finish;
 use super::super::panels::{DEPTH, Panel};
 use super::super::{Job, Scratch};
-use super::{LANES, dequantize, load};
+use super::{LANES, dequantized, load, load_if_any, real, write};
 use crate::vector::Narrow;
 
 /// Columns of a slice.
@@ -56,11 +56,6 @@ pub(super) unsafe fn group<R>(
                     *v = _mm256_mullo_epi32(*v, factor);
                 }
             }
-            let bias: [__m256i; 2] = match job.finish {
-                Finish::Requantize { .. } => [_mm256_setzero_si256(); 2],
-                // SAFETY: as above.
-                Finish::Dequantize { .. } => unsafe { load(columns.bias, at) },
-            };
             let zero_points = if columns.zero_points.is_empty() {
                 None
             } else {
@@ -72,7 +67,7 @@ pub(super) unsafe fn group<R>(
                 depth,
                 init,
                 scale,
-                bias,
+                biases: columns.bias.get(at..).unwrap_or_default(),
                 zero_points,
                 finish: job.finish,
                 count: (panel.columns - column).min(SLICE),
@@ -246,7 +241,8 @@ struct Slice<'a> {
     depth: usize,
     init: [__m256i; 2],
     scale: [__m256i; 2],
-    bias: [__m256i; 2],
+    /// Of the slice's columns, if any.
+    biases: &'a [u8],
     zero_points: Option<[__m256i; 2]>,
     finish: Finish,
     /// Columns that exist.
@@ -307,16 +303,19 @@ impl Slice<'_> {
                     high,
                 } => {
                     let narrow = Narrow::new(zero_point, low, high);
-                    requantize::<MR, NV>(&acc, &scale, &narrow, out, self.pitch, self.count);
+                    let real = real(&acc, load_if_any(self.biases, 0));
+                    requantize::<MR, NV>(&real, &scale, &narrow, out, self.pitch, self.count);
                 }
                 Finish::Dequantize {
                     scale: input,
                     low,
                     high,
+                    is_fused,
                     ..
                 } => {
-                    let (bias, bounds) = (of(&self.bias), [input, low, high]);
-                    dequantize(&acc, &scale, &bias, bounds, out, self.pitch, self.count);
+                    let bias: [__m256i; NV] = load(self.biases, 0);
+                    let real = dequantized(&acc, &scale, &bias, input, is_fused);
+                    write(&real, [low, high], out, self.pitch, self.count);
                 }
             }
         }
@@ -330,7 +329,7 @@ impl Slice<'_> {
 #[target_feature(enable = "avx2")]
 #[inline]
 pub(in crate::gemm) unsafe fn requantize<const MR: usize, const NV: usize>(
-    acc: &[[__m256i; NV]; MR],
+    real: &[[__m256; NV]; MR],
     scale: &[__m256i; NV],
     narrow: &Narrow,
     out: *mut u8,
@@ -339,8 +338,7 @@ pub(in crate::gemm) unsafe fn requantize<const MR: usize, const NV: usize>(
 ) {
     let pair = |row: usize| {
         let rounded = |row: usize, v: usize| {
-            let (acc, scale) = (acc[row][v], _mm256_castsi256_ps(scale[v]));
-            narrow.round(_mm256_mul_ps(_mm256_cvtepi32_ps(acc), scale))
+            narrow.round(_mm256_mul_ps(real[row][v], _mm256_castsi256_ps(scale[v])))
         };
         let (other, last) = ((row + 1).min(MR - 1), NV - 1);
         let bytes = narrow.bytes([

@@ -26,7 +26,7 @@ use super::super::packed::Packed;
 use super::super::panels::DEPTH;
 use super::super::{Job, Rows, Winograd};
 use super::wide::{pairs, put, sums};
-use super::{LANES, load};
+use super::{LANES, load, load_if_any, real};
 use crate::vector::Narrow;
 
 /// Products of a tile.
@@ -328,6 +328,11 @@ impl Slice<'_> {
         // SAFETY: column sections are as wide as the padded panels.
         let (init, scale): ([__m256i; 2], [__m256i; 2]) =
             unsafe { (load(columns.init, at), load(columns.scale, at)) };
+        // SAFETY: as above.
+        let bias: [Option<[__m256i; 1]>; 2] = unsafe {
+            let bias = columns.bias;
+            [load_if_any(bias, at), load_if_any(bias, at + 4 * LANES)]
+        };
         for (index, tile) in tiles.iter().enumerate() {
             let mut rounded = [[_mm256_setzero_si256(); OUTPUTS]; 2];
             for v in 0..2 {
@@ -335,8 +340,9 @@ impl Slice<'_> {
                 // SAFETY: the caller's promise.
                 let sums = unsafe { outputs(from, GROUP * SLICE * 4) };
                 for (to, sum) in rounded[v].iter_mut().zip(sums) {
-                    let acc = _mm256_cvtepi32_ps(_mm256_add_epi32(sum, init[v]));
-                    *to = narrow.round(_mm256_mul_ps(acc, _mm256_castsi256_ps(scale[v])));
+                    let acc = _mm256_add_epi32(sum, init[v]);
+                    let [[x]] = real(&[[acc]], bias[v]);
+                    *to = narrow.round(_mm256_mul_ps(x, _mm256_castsi256_ps(scale[v])));
                 }
             }
             let [lines, width] = geometry.tile_extent(*tile);
