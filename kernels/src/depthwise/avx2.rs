@@ -28,6 +28,15 @@ pub(super) fn variant(layer: &Layer<'_>) -> &'static str {
 /// Computes as many outputs as fit.
 #[target_feature(enable = "avx2")]
 pub(super) fn row(row: Row<'_>, output: &mut [u8]) {
+    if row.layer.bias.is_empty() {
+        outputs::<false>(row, output);
+    } else {
+        outputs::<true>(row, output);
+    }
+}
+
+#[target_feature(enable = "avx2")]
+fn outputs<const BIASED: bool>(row: Row<'_>, output: &mut [u8]) {
     let Layer {
         geometry,
         out_channels: channels,
@@ -40,11 +49,11 @@ pub(super) fn row(row: Row<'_>, output: &mut [u8]) {
     for c in (0..channels).step_by(BLOCK) {
         let c = c.min(channels - BLOCK);
         match (window.kernel, window.stride[1], window.dilation[1]) {
-            ([3, 3], 1, 1) => sliding::<3, 3, 2, 1>(row, c, output),
-            ([3, 3], 2, 1) => sliding::<3, 3, 2, 2>(row, c, output),
-            ([5, 5], 1, 1) => sliding::<5, 5, 3, 1>(row, c, output),
-            ([5, 5], 2, 1) => sliding::<5, 5, 3, 2>(row, c, output),
-            _ => tap_by_tap(row, c, output),
+            ([3, 3], 1, 1) => sliding::<3, 3, 2, 1, BIASED>(row, c, output),
+            ([3, 3], 2, 1) => sliding::<3, 3, 2, 2, BIASED>(row, c, output),
+            ([5, 5], 1, 1) => sliding::<5, 5, 3, 1, BIASED>(row, c, output),
+            ([5, 5], 2, 1) => sliding::<5, 5, 3, 2, BIASED>(row, c, output),
+            _ => tap_by_tap::<BIASED>(row, c, output),
         }
     }
 }
@@ -53,7 +62,7 @@ pub(super) fn row(row: Row<'_>, output: &mut [u8]) {
 struct Block {
     init: __m256i,
     scale: __m256,
-    /// 0 where there are none, which changes nothing.
+    /// Where the layer has biases.
     bias: __m256,
     narrow: Narrow,
 }
@@ -74,8 +83,11 @@ impl Block {
     /// Writes eight bytes of the output at `at`.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn store(&self, acc: __m256i, output: &mut [u8], at: usize) {
-        let sum = _mm256_add_ps(_mm256_cvtepi32_ps(acc), self.bias);
+    fn store<const BIASED: bool>(&self, acc: __m256i, output: &mut [u8], at: usize) {
+        let mut sum = _mm256_cvtepi32_ps(acc);
+        if BIASED {
+            sum = _mm256_add_ps(sum, self.bias);
+        }
         let scaled = _mm256_mul_ps(sum, self.scale);
         let bytes = self.narrow.eight(self.narrow.round(scaled));
         if let Some(to) = output.get_mut(at..at + BLOCK) {
@@ -117,7 +129,7 @@ fn pair(even: __m128i, odd: __m128i) -> __m256i {
 /// Any window, one output after the other.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn tap_by_tap(
+fn tap_by_tap<const BIASED: bool>(
     Row {
         layer,
         input,
@@ -149,7 +161,7 @@ fn tap_by_tap(
                 acc = _mm256_add_epi32(acc, _mm256_madd_epi16(taps, weights));
             }
         }
-        block.store(acc, output, i * channels + c);
+        block.store::<BIASED>(acc, output, i * channels + c);
     }
 }
 
@@ -204,7 +216,7 @@ impl<'a, const KH: usize> Columns<'a, KH> {
 /// in registers while the window slides by `S`, so that each is loaded and widened once.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn sliding<const KH: usize, const KW: usize, const R: usize, const S: usize>(
+fn sliding<const KH: usize, const KW: usize, const R: usize, const S: usize, const BIASED: bool>(
     row: Row<'_>,
     c: usize,
     output: &mut [u8],
@@ -240,6 +252,6 @@ fn sliding<const KH: usize, const KW: usize, const R: usize, const S: usize>(
                 acc = _mm256_add_epi32(acc, _mm256_madd_epi16(window[kx][r], weights[kx][r]));
             }
         }
-        block.store(acc, output, i * channels + c);
+        block.store::<BIASED>(acc, output, i * channels + c);
     }
 }

@@ -35,15 +35,24 @@ pub(super) fn row(row: Row<'_>, output: &mut [u8]) {
     if !takes(row.layer) {
         return avx2::row(row, output);
     }
+    if row.layer.bias.is_empty() {
+        outputs::<false>(row, output);
+    } else {
+        outputs::<true>(row, output);
+    }
+}
+
+#[target_feature(enable = "avx2,avx512f,avx512bw")]
+fn outputs<const BIASED: bool>(row: Row<'_>, output: &mut [u8]) {
     let channels = row.layer.out_channels;
     let window = row.layer.geometry.window;
     for c in (0..channels).step_by(BLOCK) {
         let c = c.min(channels - BLOCK);
         match (window.kernel, window.stride[1]) {
-            ([3, 3], 1) => sliding::<3, 2, 1>(row, c, output),
-            ([3, 3], _) => sliding::<3, 2, 2>(row, c, output),
-            (_, 1) => sliding::<5, 3, 1>(row, c, output),
-            _ => sliding::<5, 3, 2>(row, c, output),
+            ([3, 3], 1) => sliding::<3, 2, 1, BIASED>(row, c, output),
+            ([3, 3], _) => sliding::<3, 2, 2, BIASED>(row, c, output),
+            (_, 1) => sliding::<5, 3, 1, BIASED>(row, c, output),
+            _ => sliding::<5, 3, 2, BIASED>(row, c, output),
         }
     }
 }
@@ -52,7 +61,7 @@ pub(super) fn row(row: Row<'_>, output: &mut [u8]) {
 pub(super) struct Block {
     init: __m512i,
     scale: __m512,
-    /// 0 where there are none, which changes nothing.
+    /// Where the layer has biases.
     bias: __m512,
     zero_point: __m512i,
     ceiling: __m512,
@@ -79,10 +88,18 @@ impl Block {
     /// Writes sixteen bytes of the output at `at`, from sums of products.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    pub(super) fn store(&self, products: __m512i, output: &mut [u8], at: usize) {
+    pub(super) fn store<const BIASED: bool>(
+        &self,
+        products: __m512i,
+        output: &mut [u8],
+        at: usize,
+    ) {
         let sum = _mm512_add_epi32(products, self.init);
         // bounded above before the conversion; below, what overflows is i32::MIN, and ends as 0
-        let sum = _mm512_add_ps(_mm512_cvtepi32_ps(sum), self.bias);
+        let mut sum = _mm512_cvtepi32_ps(sum);
+        if BIASED {
+            sum = _mm512_add_ps(sum, self.bias);
+        }
         let scaled = _mm512_mul_ps(sum, self.scale);
         let q = _mm512_cvtps_epi32(_mm512_min_ps(scaled, self.ceiling));
         let q = _mm512_max_epi32(_mm512_add_epi32(q, self.zero_point), _mm512_setzero_si512());
@@ -120,7 +137,7 @@ fn pair(even: __m128i, odd: __m128i) -> __m512i {
 /// stay in registers while the window slides by `S`.
 #[inline]
 #[target_feature(enable = "avx2,avx512f,avx512bw")]
-fn sliding<const K: usize, const R: usize, const S: usize>(
+fn sliding<const K: usize, const R: usize, const S: usize, const BIASED: bool>(
     row: Row<'_>,
     c: usize,
     output: &mut [u8],
@@ -178,6 +195,6 @@ fn sliding<const K: usize, const R: usize, const S: usize>(
                 acc = _mm512_add_epi32(acc, _mm512_madd_epi16(window[kx][r], weights[kx][r]));
             }
         }
-        block.store(acc, output, i * channels + c);
+        block.store::<BIASED>(acc, output, i * channels + c);
     }
 }

@@ -34,9 +34,12 @@ pub(super) fn row(row: Row<'_>, output: &mut [u8]) {
     let channels = row.layer.out_channels;
     for c in (0..channels).step_by(BLOCK) {
         let c = c.min(channels - BLOCK);
-        match row.layer.geometry.window.kernel {
-            [3, 3] => sweep::<3>(row, c, output),
-            _ => sweep::<5>(row, c, output),
+        let kernel = row.layer.geometry.window.kernel;
+        match (kernel, row.layer.bias.is_empty()) {
+            ([3, 3], true) => sweep::<3, false>(row, c, output),
+            ([3, 3], false) => sweep::<3, true>(row, c, output),
+            (_, true) => sweep::<5, false>(row, c, output),
+            (_, false) => sweep::<5, true>(row, c, output),
         }
     }
 }
@@ -46,7 +49,7 @@ pub(super) fn row(row: Row<'_>, output: &mut [u8]) {
 /// So each dword sums one channel, and one permutation at the end brings them in order.
 #[inline]
 #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vnni")]
-fn sweep<const K: usize>(row: Row<'_>, c: usize, output: &mut [u8]) {
+fn sweep<const K: usize, const BIASED: bool>(row: Row<'_>, c: usize, output: &mut [u8]) {
     let Row { layer, first, .. } = row;
     let (channels, geometry) = (layer.out_channels, layer.geometry);
     // a transposition of 4 x 4 dwords, its own inverse
@@ -93,6 +96,6 @@ fn sweep<const K: usize>(row: Row<'_>, c: usize, output: &mut [u8]) {
         }
         x += geometry.window.stride[1] as i64;
         let sum = _mm512_permutexvar_epi32(order, acc);
-        block.store(sum, output, i * channels + c);
+        block.store::<BIASED>(sum, output, i * channels + c);
     }
 }

@@ -28,6 +28,15 @@ pub(super) fn variant(layer: &Layer<'_>) -> &'static str {
 /// Computes as many outputs as fit.
 #[target_feature(enable = "neon")]
 pub(super) fn row(row: Row<'_>, output: &mut [u8]) {
+    if row.layer.bias.is_empty() {
+        outputs::<false>(row, output);
+    } else {
+        outputs::<true>(row, output);
+    }
+}
+
+#[target_feature(enable = "neon")]
+fn outputs<const BIASED: bool>(row: Row<'_>, output: &mut [u8]) {
     let Layer {
         geometry,
         out_channels: channels,
@@ -40,11 +49,11 @@ pub(super) fn row(row: Row<'_>, output: &mut [u8]) {
     for c in (0..channels).step_by(BLOCK) {
         let c = c.min(channels - BLOCK);
         match (window.kernel, window.stride[1], window.dilation[1]) {
-            ([3, 3], 1, 1) => sliding::<3, 1>(row, c, output),
-            ([3, 3], 2, 1) => sliding::<3, 2>(row, c, output),
-            ([5, 5], 1, 1) => sliding::<5, 1>(row, c, output),
-            ([5, 5], 2, 1) => sliding::<5, 2>(row, c, output),
-            _ => tap_by_tap(row, c, output),
+            ([3, 3], 1, 1) => sliding::<3, 1, BIASED>(row, c, output),
+            ([3, 3], 2, 1) => sliding::<3, 2, BIASED>(row, c, output),
+            ([5, 5], 1, 1) => sliding::<5, 1, BIASED>(row, c, output),
+            ([5, 5], 2, 1) => sliding::<5, 2, BIASED>(row, c, output),
+            _ => tap_by_tap::<BIASED>(row, c, output),
         }
     }
 }
@@ -56,7 +65,7 @@ type Sums = [int32x4_t; 2];
 struct Block {
     init: Sums,
     scale: [float32x4_t; 2],
-    /// 0 where there are none, which changes nothing.
+    /// Where the layer has biases.
     bias: [float32x4_t; 2],
     narrow: Narrow,
 }
@@ -77,10 +86,13 @@ impl Block {
     /// Writes eight bytes of the output at `at`.
     #[inline]
     #[target_feature(enable = "neon")]
-    fn store(&self, acc: Sums, output: &mut [u8], at: usize) {
+    fn store<const BIASED: bool>(&self, acc: Sums, output: &mut [u8], at: usize) {
         let mut rounded = acc;
         for i in 0..2 {
-            let sum = vaddq_f32(vcvtq_f32_s32(acc[i]), self.bias[i]);
+            let mut sum = vcvtq_f32_s32(acc[i]);
+            if BIASED {
+                sum = vaddq_f32(sum, self.bias[i]);
+            }
             rounded[i] = round(vmulq_f32(sum, self.scale[i]));
         }
         let bytes = self.narrow.eight(rounded);
@@ -144,7 +156,7 @@ fn multiply_add(acc: Sums, taps: int16x8_t, weights: int16x8_t) -> Sums {
 /// Any window, one output after the other.
 #[inline]
 #[target_feature(enable = "neon")]
-fn tap_by_tap(
+fn tap_by_tap<const BIASED: bool>(
     Row {
         layer,
         input,
@@ -170,7 +182,7 @@ fn tap_by_tap(
                 acc = multiply_add(acc, widened(taps), weights(layer.pairs, pair)[ky % 2]);
             }
         }
-        block.store(acc, output, i * channels + c);
+        block.store::<BIASED>(acc, output, i * channels + c);
     }
 }
 
@@ -215,7 +227,11 @@ impl<'a, const K: usize> Columns<'a, K> {
 /// window slides by `S`, so that each is loaded and widened once.
 #[inline]
 #[target_feature(enable = "neon")]
-fn sliding<const K: usize, const S: usize>(row: Row<'_>, c: usize, output: &mut [u8]) {
+fn sliding<const K: usize, const S: usize, const BIASED: bool>(
+    row: Row<'_>,
+    c: usize,
+    output: &mut [u8],
+) {
     let Row { layer, first, .. } = row;
     let channels = layer.out_channels;
     let block = Block::new(layer, c);
@@ -248,6 +264,6 @@ fn sliding<const K: usize, const S: usize>(row: Row<'_>, c: usize, output: &mut 
                 acc = multiply_add(acc, window[kx][ky], taps[kx][ky]);
             }
         }
-        block.store(acc, output, i * channels + c);
+        block.store::<BIASED>(acc, output, i * channels + c);
     }
 }

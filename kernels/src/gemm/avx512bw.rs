@@ -7,7 +7,7 @@
 use core::arch::x86_64::*;
 
 use super::avx2::widen;
-use super::avx512vnni::{dequantized, load, load_if_any, real, requantize, write};
+use super::avx512vnni::{dequantize, load, requantize};
 use super::finish::Finish;
 use super::packed::Columns;
 use super::panels::{DEPTH, Panel, STEP};
@@ -141,8 +141,13 @@ impl Tile<'_> {
                         high,
                     } => {
                         let bounds = [zero_point, low, high];
-                        let real = real(&acc, load_if_any(self.columns.bias, at));
-                        requantize(&real, &scale, bounds, out, self.out_pitch, count);
+                        let biases = self.columns.bias.get(at..).unwrap_or_default();
+                        let (pitch, of) = (self.out_pitch, (&scale, biases));
+                        if biases.is_empty() {
+                            requantize::<MR, 1, false>(&acc, of, bounds, out, pitch, count);
+                        } else {
+                            requantize::<MR, 1, true>(&acc, of, bounds, out, pitch, count);
+                        }
                     }
                     Finish::Dequantize {
                         scale: input,
@@ -152,8 +157,13 @@ impl Tile<'_> {
                         ..
                     } => {
                         let bias: [__m512i; 1] = load(self.columns.bias, at);
-                        let real = dequantized(&acc, &scale, &bias, input, is_fused);
-                        write(&real, [low, high], out, self.out_pitch, count);
+                        let (of, with) = ([&scale, &bias], [input, low, high]);
+                        let pitch = self.out_pitch;
+                        if is_fused {
+                            dequantize::<MR, 1, true>(&acc, of, with, out, pitch, count);
+                        } else {
+                            dequantize::<MR, 1, false>(&acc, of, with, out, pitch, count);
+                        }
                     }
                 }
             }

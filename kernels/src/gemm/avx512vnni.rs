@@ -146,15 +146,14 @@ impl Tile<'_> {
                     high,
                 } => {
                     let bounds = [zero_point, low, high];
-                    let bias = load_if_any(self.columns.bias, at);
-                    requantize(
-                        &real(&acc, bias),
-                        &scale,
-                        bounds,
-                        out,
-                        self.out_pitch,
-                        self.panel.columns,
-                    );
+                    let biases = self.columns.bias.get(at..).unwrap_or_default();
+                    let (pitch, columns) = (self.out_pitch, self.panel.columns);
+                    let of = (&scale, biases);
+                    if biases.is_empty() {
+                        requantize::<MR, NV, false>(&acc, of, bounds, out, pitch, columns);
+                    } else {
+                        requantize::<MR, NV, true>(&acc, of, bounds, out, pitch, columns);
+                    }
                 }
                 Finish::Dequantize {
                     scale: input,
@@ -164,8 +163,13 @@ impl Tile<'_> {
                     ..
                 } => {
                     let bias: [__m512i; NV] = load(self.columns.bias, at);
-                    let real = dequantized(&acc, &scale, &bias, input, is_fused);
-                    write(&real, [low, high], out, self.out_pitch, self.panel.columns);
+                    let (pitch, columns) = (self.out_pitch, self.panel.columns);
+                    let (of, with) = ([&scale, &bias], [input, low, high]);
+                    if is_fused {
+                        dequantize::<MR, NV, true>(&acc, of, with, out, pitch, columns);
+                    } else {
+                        dequantize::<MR, NV, false>(&acc, of, with, out, pitch, columns);
+                    }
                 }
             }
         }
@@ -218,46 +222,6 @@ pub(super) unsafe fn load<const NV: usize>(section: &[u8], at: usize) -> [__m512
     unsafe { load_at(section.as_ptr().add(at)) }
 }
 
-/// As [`load`], of a section that may be empty.
-///
-/// # Safety
-/// As [`load`], unless `section` is empty.
-#[target_feature(enable = "avx512f")]
-#[inline]
-pub(super) unsafe fn load_if_any<const NV: usize>(
-    section: &[u8],
-    at: usize,
-) -> Option<[__m512i; NV]> {
-    if section.is_empty() {
-        return None;
-    }
-    // SAFETY: the caller's promise.
-    Some(unsafe { load(section, at) })
-}
-
-/// Sums as `f32`, with the columns' biases where there are any.
-#[target_feature(enable = "avx512f")]
-#[inline]
-pub(super) fn real<const MR: usize, const NV: usize>(
-    acc: &[[__m512i; NV]; MR],
-    bias: Option<[__m512i; NV]>,
-) -> [[__m512; NV]; MR] {
-    let mut real = [[_mm512_setzero_ps(); NV]; MR];
-    for (row, acc) in real.iter_mut().zip(acc) {
-        for (x, acc) in row.iter_mut().zip(acc) {
-            *x = _mm512_cvtepi32_ps(*acc);
-        }
-    }
-    if let Some(bias) = bias {
-        for row in &mut real {
-            for (x, bias) in row.iter_mut().zip(bias) {
-                *x = _mm512_add_ps(*x, _mm512_castsi512_ps(bias));
-            }
-        }
-    }
-    real
-}
-
 /// `NV` vectors.
 ///
 /// # Safety
@@ -277,26 +241,36 @@ unsafe fn load_at<const NV: usize>(from: *const u8) -> [__m512i; NV] {
 ///
 /// # Safety
 /// `out` must be writable for `count` bytes, at most `16 * NV`, in each of `MR` rows `pitch` bytes
-/// apart.
+/// apart; if `BIASED`, the biases must have `64 * NV` bytes.
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
-pub(super) unsafe fn requantize<const MR: usize, const NV: usize>(
-    real: &[[__m512; NV]; MR],
-    scale: &[__m512i; NV],
+pub(super) unsafe fn requantize<const MR: usize, const NV: usize, const BIASED: bool>(
+    acc: &[[__m512i; NV]; MR],
+    (scale, biases): (&[__m512i; NV], &[u8]),
     [zero_point, low, high]: [u8; 3],
     out: *mut u8,
     pitch: usize,
     count: usize,
 ) {
+    let bias = if BIASED {
+        // SAFETY: the caller's promise.
+        unsafe { load(biases, 0) }
+    } else {
+        [_mm512_setzero_si512(); NV]
+    };
     let most = _mm512_set1_ps(ceiling(zero_point));
     let zero_point = _mm512_set1_epi16(i16::from(zero_point));
     let (low, high) = (_mm512_set1_epi8(low as i8), _mm512_set1_epi8(high as i8));
     let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     let mask = u64::MAX >> (64 - count.clamp(1, 64));
-    for (row, real) in real.iter().enumerate() {
+    for (row, acc) in acc.iter().enumerate() {
         let mut four = [_mm512_setzero_si512(); 4];
-        for ((rounded, x), scale) in four.iter_mut().zip(real).zip(scale) {
-            let x = _mm512_mul_ps(*x, _mm512_castsi512_ps(*scale));
+        for (((rounded, acc), scale), bias) in four.iter_mut().zip(acc).zip(scale).zip(&bias) {
+            let mut x = _mm512_cvtepi32_ps(*acc);
+            if BIASED {
+                x = _mm512_add_ps(x, _mm512_castsi512_ps(*bias));
+            }
+            let x = _mm512_mul_ps(x, _mm512_castsi512_ps(*scale));
             *rounded = _mm512_cvtps_epi32(_mm512_min_ps(x, most));
         }
         // both packs work on 128-bit quarters: doubleword `4 * i + j` comes out as columns
@@ -317,54 +291,36 @@ pub(super) unsafe fn requantize<const MR: usize, const NV: usize>(
     }
 }
 
-/// What sums stand for, of inputs with the scale `input`: in two roundings behind the scale, or in one where
-/// `is_fused`.
-#[target_feature(enable = "avx512f")]
-#[inline]
-pub(super) fn dequantized<const MR: usize, const NV: usize>(
-    acc: &[[__m512i; NV]; MR],
-    scale: &[__m512i; NV],
-    bias: &[__m512i; NV],
-    input: f32,
-    is_fused: bool,
-) -> [[__m512; NV]; MR] {
-    let mut real = [[_mm512_setzero_ps(); NV]; MR];
-    for v in 0..NV {
-        let scale = _mm512_mul_ps(_mm512_set1_ps(input), _mm512_castsi512_ps(scale[v]));
-        let bias = _mm512_castsi512_ps(bias[v]);
-        for (real, acc) in real.iter_mut().zip(acc) {
-            let x = _mm512_cvtepi32_ps(acc[v]);
-            real[v] = if is_fused {
-                _mm512_fmadd_ps(x, scale, bias)
-            } else {
-                _mm512_add_ps(_mm512_mul_ps(x, scale), bias)
-            };
-        }
-    }
-    real
-}
-
-/// Writes `count` columns of each row as `f32`, within bounds.
+/// Writes `count` columns of each row as `f32`: in two roundings behind the scale, or in one if `FUSED`.
 ///
 /// # Safety
 /// `out` must be writable for `4 * count` bytes, at most `64 * NV`, in each of `MR` rows `pitch`
 /// bytes apart.
 #[target_feature(enable = "avx512f")]
 #[inline]
-pub(super) unsafe fn write<const MR: usize, const NV: usize>(
-    real: &[[__m512; NV]; MR],
-    [low, high]: [f32; 2],
+pub(super) unsafe fn dequantize<const MR: usize, const NV: usize, const FUSED: bool>(
+    acc: &[[__m512i; NV]; MR],
+    [scale, bias]: [&[__m512i; NV]; 2],
+    [input, low, high]: [f32; 3],
     out: *mut u8,
     pitch: usize,
     count: usize,
 ) {
     let (low, high) = (_mm512_set1_ps(low), _mm512_set1_ps(high));
     for v in 0..NV {
+        let scale = _mm512_mul_ps(_mm512_set1_ps(input), _mm512_castsi512_ps(scale[v]));
+        let bias = _mm512_castsi512_ps(bias[v]);
         let live = count.saturating_sub(v * STEP).min(STEP);
         let mask = ((1u32 << live) - 1) as u16;
-        for (row, real) in real.iter().enumerate() {
+        for (row, acc) in acc.iter().enumerate() {
+            let x = _mm512_cvtepi32_ps(acc[v]);
+            let y = if FUSED {
+                _mm512_fmadd_ps(x, scale, bias)
+            } else {
+                _mm512_add_ps(_mm512_mul_ps(x, scale), bias)
+            };
             // both give their second operand where one is NaN
-            let y = _mm512_min_ps(high, _mm512_max_ps(low, real[v]));
+            let y = _mm512_min_ps(high, _mm512_max_ps(low, y));
             // SAFETY: the caller's promise; masked lanes are not touched.
             unsafe { _mm512_mask_storeu_ps(out.add(row * pitch + v * 64).cast(), mask, y) };
         }

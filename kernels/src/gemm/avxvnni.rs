@@ -5,7 +5,7 @@
 use core::arch::x86_64::*;
 use core::ptr;
 
-use super::avx2::{dequantized, load, load_if_any, real, requantize_rows, write};
+use super::avx2::{dequantize, load, requantize_rows};
 use super::finish::Finish;
 use super::packed::Columns;
 use super::panels::{DEPTH, Panel};
@@ -203,8 +203,13 @@ impl Tile<'_> {
                     high,
                 } => {
                     let narrow = Narrow::new(zero_point, low, high);
-                    let real = real(&acc, load_if_any(self.columns.bias, at));
-                    requantize_rows(&real, &scale, &narrow, out, self.out_pitch, count);
+                    let biases = self.columns.bias.get(at..).unwrap_or_default();
+                    let (pitch, of) = (self.out_pitch, (&scale, biases));
+                    if biases.is_empty() {
+                        requantize_rows::<MR, 2, false>(&acc, of, &narrow, out, pitch, count);
+                    } else {
+                        requantize_rows::<MR, 2, true>(&acc, of, &narrow, out, pitch, count);
+                    }
                 }
                 Finish::Dequantize {
                     scale: input,
@@ -214,8 +219,12 @@ impl Tile<'_> {
                     ..
                 } => {
                     let bias: [__m256i; 2] = load(self.columns.bias, at);
-                    let real = dequantized(&acc, &scale, &bias, input, is_fused);
-                    write(&real, [low, high], out, self.out_pitch, count);
+                    let (pitch, with) = (self.out_pitch, [input, low, high]);
+                    if is_fused {
+                        dequantize::<MR, 2, true>(&acc, [&scale, &bias], with, out, pitch, count);
+                    } else {
+                        dequantize::<MR, 2, false>(&acc, [&scale, &bias], with, out, pitch, count);
+                    }
                 }
             }
         }

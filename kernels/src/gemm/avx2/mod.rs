@@ -262,15 +262,14 @@ impl Tile<'_> {
                         low,
                         high,
                     } => {
-                        let bias = load_if_any(self.columns.bias, at);
-                        requantize(
-                            &real(&acc, bias),
-                            &scale,
-                            [zero_point, low, high],
-                            out,
-                            self.out_pitch,
-                            count,
-                        );
+                        let biases = self.columns.bias.get(at..).unwrap_or_default();
+                        let narrow = Narrow::new(zero_point, low, high);
+                        let (pitch, of) = (self.out_pitch, (&scale, biases));
+                        if biases.is_empty() {
+                            requantize::<MR, NV, false>(&acc, of, &narrow, out, pitch, count);
+                        } else {
+                            requantize::<MR, NV, true>(&acc, of, &narrow, out, pitch, count);
+                        }
                     }
                     Finish::Dequantize {
                         scale: input,
@@ -280,8 +279,26 @@ impl Tile<'_> {
                         ..
                     } => {
                         let bias: [__m256i; NV] = load(self.columns.bias, at);
-                        let real = dequantized(&acc, &scale, &bias, input, is_fused);
-                        write(&real, [low, high], out, self.out_pitch, count);
+                        let (pitch, with) = (self.out_pitch, [input, low, high]);
+                        if is_fused {
+                            dequantize::<MR, NV, true>(
+                                &acc,
+                                [&scale, &bias],
+                                with,
+                                out,
+                                pitch,
+                                count,
+                            );
+                        } else {
+                            dequantize::<MR, NV, false>(
+                                &acc,
+                                [&scale, &bias],
+                                with,
+                                out,
+                                pitch,
+                                count,
+                            );
+                        }
                     }
                 }
             }
@@ -354,68 +371,59 @@ pub(in crate::gemm) unsafe fn load<const NV: usize>(section: &[u8], at: usize) -
     vectors
 }
 
-/// As [`load`], of a section that may be empty.
+/// `NV` vectors of biases; zeros where there are none.
 ///
 /// # Safety
-/// As [`load`], unless `section` is empty.
+/// As [`load`] at 0, if `BIASED`.
 #[target_feature(enable = "avx2")]
 #[inline]
-pub(in crate::gemm) unsafe fn load_if_any<const NV: usize>(
-    section: &[u8],
-    at: usize,
-) -> Option<[__m256i; NV]> {
-    if section.is_empty() {
-        return None;
+pub(in crate::gemm) unsafe fn load_biases<const NV: usize, const BIASED: bool>(
+    biases: &[u8],
+) -> [__m256i; NV] {
+    if BIASED {
+        // SAFETY: the caller's promise.
+        unsafe { load(biases, 0) }
+    } else {
+        [_mm256_setzero_si256(); NV]
     }
-    // SAFETY: the caller's promise.
-    Some(unsafe { load(section, at) })
 }
 
-/// Sums as `f32`, with the columns' biases where there are any.
+/// A sum as `f32`, with a bias if `BIASED`.
 #[target_feature(enable = "avx2")]
 #[inline]
-pub(in crate::gemm) fn real<const MR: usize, const NV: usize>(
-    acc: &[[__m256i; NV]; MR],
-    bias: Option<[__m256i; NV]>,
-) -> [[__m256; NV]; MR] {
-    let mut real = [[_mm256_setzero_ps(); NV]; MR];
-    for (row, acc) in real.iter_mut().zip(acc) {
-        for (x, acc) in row.iter_mut().zip(acc) {
-            *x = _mm256_cvtepi32_ps(*acc);
-        }
+pub(in crate::gemm) fn real<const BIASED: bool>(acc: __m256i, bias: __m256i) -> __m256 {
+    let real = _mm256_cvtepi32_ps(acc);
+    if BIASED {
+        _mm256_add_ps(real, _mm256_castsi256_ps(bias))
+    } else {
+        real
     }
-    if let Some(bias) = bias {
-        for row in &mut real {
-            for (x, bias) in row.iter_mut().zip(bias) {
-                *x = _mm256_add_ps(*x, _mm256_castsi256_ps(bias));
-            }
-        }
-    }
-    real
 }
 
 /// Writes `count` columns of each row as `u8`.
 ///
 /// # Safety
-/// `out` must be writable for `count` bytes in each of `MR` rows `pitch` bytes apart.
+/// `out` must be writable for `count` bytes in each of `MR` rows `pitch` bytes apart; if `BIASED`, the biases
+/// must have `32 * NV` bytes.
 #[target_feature(enable = "avx2")]
 #[inline]
-unsafe fn requantize<const MR: usize, const NV: usize>(
-    real: &[[__m256; NV]; MR],
-    scale: &[__m256i; NV],
-    [zero_point, low, high]: [u8; 3],
+unsafe fn requantize<const MR: usize, const NV: usize, const BIASED: bool>(
+    acc: &[[__m256i; NV]; MR],
+    (scale, biases): (&[__m256i; NV], &[u8]),
+    narrow: &Narrow,
     out: *mut u8,
     pitch: usize,
     count: usize,
 ) {
-    let narrow = Narrow::new(zero_point, low, high);
+    // SAFETY: the caller's promise.
+    let bias = unsafe { load_biases::<NV, BIASED>(biases) };
     let mut bytes = [[0; 32]; VECTORS.div_ceil(4)];
     for (quad, bytes) in bytes.iter_mut().enumerate().take((MR * NV).div_ceil(4)) {
         let mut four = [_mm256_setzero_si256(); 4];
         for (i, rounded) in four.iter_mut().enumerate() {
             let v = (quad * 4 + i).min(MR * NV - 1);
-            let (x, scale) = (real[v / NV][v % NV], _mm256_castsi256_ps(scale[v % NV]));
-            *rounded = narrow.round(_mm256_mul_ps(x, scale));
+            let x = real::<BIASED>(acc[v / NV][v % NV], bias[v % NV]);
+            *rounded = narrow.round(_mm256_mul_ps(x, _mm256_castsi256_ps(scale[v % NV])));
         }
         store(bytes, narrow.bytes(four));
     }
@@ -433,42 +441,16 @@ unsafe fn requantize<const MR: usize, const NV: usize>(
     }
 }
 
-/// What sums stand for, of inputs with the scale `input`: in two roundings behind the scale, or in one where
-/// `is_fused`.
-#[target_feature(enable = "avx2,fma")]
-#[inline]
-pub(in crate::gemm) fn dequantized<const MR: usize, const NV: usize>(
-    acc: &[[__m256i; NV]; MR],
-    scale: &[__m256i; NV],
-    bias: &[__m256i; NV],
-    input: f32,
-    is_fused: bool,
-) -> [[__m256; NV]; MR] {
-    let mut real = [[_mm256_setzero_ps(); NV]; MR];
-    for v in 0..NV {
-        let scale = _mm256_mul_ps(_mm256_set1_ps(input), _mm256_castsi256_ps(scale[v]));
-        let bias = _mm256_castsi256_ps(bias[v]);
-        for (real, acc) in real.iter_mut().zip(acc) {
-            let x = _mm256_cvtepi32_ps(acc[v]);
-            real[v] = if is_fused {
-                _mm256_fmadd_ps(x, scale, bias)
-            } else {
-                _mm256_add_ps(_mm256_mul_ps(x, scale), bias)
-            };
-        }
-    }
-    real
-}
-
-/// Writes `count` columns of each row as `f32`, within bounds.
+/// Writes `count` columns of each row as `f32`: in two roundings behind the scale, or in one if `FUSED`.
 ///
 /// # Safety
 /// `out` must be writable for `4 * count` bytes in each of `MR` rows `pitch` bytes apart.
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,fma")]
 #[inline]
-pub(in crate::gemm) unsafe fn write<const MR: usize, const NV: usize>(
-    real: &[[__m256; NV]; MR],
-    [low, high]: [f32; 2],
+pub(in crate::gemm) unsafe fn dequantize<const MR: usize, const NV: usize, const FUSED: bool>(
+    acc: &[[__m256i; NV]; MR],
+    [scale, bias]: [&[__m256i; NV]; 2],
+    [input, low, high]: [f32; 3],
     out: *mut u8,
     pitch: usize,
     count: usize,
@@ -476,11 +458,19 @@ pub(in crate::gemm) unsafe fn write<const MR: usize, const NV: usize>(
     let (low, high) = (_mm256_set1_ps(low), _mm256_set1_ps(high));
     let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     for v in 0..NV {
+        let scale = _mm256_mul_ps(_mm256_set1_ps(input), _mm256_castsi256_ps(scale[v]));
+        let bias = _mm256_castsi256_ps(bias[v]);
         let live = count.saturating_sub(v * LANES).min(LANES);
         let mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(live as i32), lanes);
-        for (row, real) in real.iter().enumerate() {
+        for (row, acc) in acc.iter().enumerate() {
+            let x = _mm256_cvtepi32_ps(acc[v]);
+            let y = if FUSED {
+                _mm256_fmadd_ps(x, scale, bias)
+            } else {
+                _mm256_add_ps(_mm256_mul_ps(x, scale), bias)
+            };
             // both give their second operand where one is NaN
-            let y = _mm256_min_ps(high, _mm256_max_ps(low, real[v]));
+            let y = _mm256_min_ps(high, _mm256_max_ps(low, y));
             // SAFETY: the caller's promise; masked lanes are not touched.
             unsafe {
                 let to: *mut f32 = out.add(row * pitch + v * 32).cast();

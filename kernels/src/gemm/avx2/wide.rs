@@ -9,7 +9,7 @@ use core::arch::x86_64::*;
 use super::super::finish::Finish;
 use super::super::panels::{DEPTH, Panel};
 use super::super::{Job, Scratch};
-use super::{LANES, dequantized, load, load_if_any, real, write};
+use super::{LANES, dequantize, load, load_biases, real};
 use crate::vector::Narrow;
 
 /// Columns of a slice.
@@ -303,8 +303,12 @@ impl Slice<'_> {
                     high,
                 } => {
                     let narrow = Narrow::new(zero_point, low, high);
-                    let real = real(&acc, load_if_any(self.biases, 0));
-                    requantize::<MR, NV>(&real, &scale, &narrow, out, self.pitch, self.count);
+                    let (pitch, count, of) = (self.pitch, self.count, (&scale, self.biases));
+                    if self.biases.is_empty() {
+                        requantize::<MR, NV, false>(&acc, of, &narrow, out, pitch, count);
+                    } else {
+                        requantize::<MR, NV, true>(&acc, of, &narrow, out, pitch, count);
+                    }
                 }
                 Finish::Dequantize {
                     scale: input,
@@ -314,8 +318,12 @@ impl Slice<'_> {
                     ..
                 } => {
                     let bias: [__m256i; NV] = load(self.biases, 0);
-                    let real = dequantized(&acc, &scale, &bias, input, is_fused);
-                    write(&real, [low, high], out, self.pitch, self.count);
+                    let (pitch, count, with) = (self.pitch, self.count, [input, low, high]);
+                    if is_fused {
+                        dequantize::<MR, NV, true>(&acc, [&scale, &bias], with, out, pitch, count);
+                    } else {
+                        dequantize::<MR, NV, false>(&acc, [&scale, &bias], with, out, pitch, count);
+                    }
                 }
             }
         }
@@ -325,20 +333,24 @@ impl Slice<'_> {
 /// Writes `count` columns of each row as `u8`, two rows at a time.
 ///
 /// # Safety
-/// `out` must be writable for `count` bytes, at most `8 * NV`, in each of `MR` rows `pitch` bytes apart.
+/// `out` must be writable for `count` bytes, at most `8 * NV`, in each of `MR` rows `pitch` bytes apart; if
+/// `BIASED`, the biases must have `32 * NV` bytes.
 #[target_feature(enable = "avx2")]
 #[inline]
-pub(in crate::gemm) unsafe fn requantize<const MR: usize, const NV: usize>(
-    real: &[[__m256; NV]; MR],
-    scale: &[__m256i; NV],
+pub(in crate::gemm) unsafe fn requantize<const MR: usize, const NV: usize, const BIASED: bool>(
+    acc: &[[__m256i; NV]; MR],
+    (scale, biases): (&[__m256i; NV], &[u8]),
     narrow: &Narrow,
     out: *mut u8,
     pitch: usize,
     count: usize,
 ) {
+    // SAFETY: the caller's promise.
+    let bias = unsafe { load_biases::<NV, BIASED>(biases) };
     let pair = |row: usize| {
         let rounded = |row: usize, v: usize| {
-            narrow.round(_mm256_mul_ps(real[row][v], _mm256_castsi256_ps(scale[v])))
+            let x = real::<BIASED>(acc[row][v], bias[v]);
+            narrow.round(_mm256_mul_ps(x, _mm256_castsi256_ps(scale[v])))
         };
         let (other, last) = ((row + 1).min(MR - 1), NV - 1);
         let bytes = narrow.bytes([

@@ -26,7 +26,7 @@ use super::super::packed::Packed;
 use super::super::panels::DEPTH;
 use super::super::{Job, Rows, Winograd};
 use super::wide::{pairs, put, sums};
-use super::{LANES, load, load_if_any, real};
+use super::{LANES, load, load_biases, real};
 use crate::vector::Narrow;
 
 /// Products of a tile.
@@ -109,10 +109,19 @@ pub(in crate::gemm) unsafe fn run<R: Rows>(
                     unsafe {
                         slice.products(first, last - first, products);
                         let tiles = &block[first..last];
-                        if slice.count == SLICE {
-                            slice.finish::<R, true>(job, tiles, products, output);
-                        } else {
-                            slice.finish::<R, false>(job, tiles, products, output);
+                        match (slice.count == SLICE, packed.columns(0).bias.is_empty()) {
+                            (true, true) => {
+                                slice.finish::<R, true, false>(job, tiles, products, output)
+                            }
+                            (true, false) => {
+                                slice.finish::<R, true, true>(job, tiles, products, output)
+                            }
+                            (false, true) => {
+                                slice.finish::<R, false, false>(job, tiles, products, output)
+                            }
+                            (false, false) => {
+                                slice.finish::<R, false, true>(job, tiles, products, output)
+                            }
                         }
                     }
                     first = last;
@@ -304,9 +313,9 @@ impl Slice<'_> {
     ///
     /// # Safety
     /// `products` must hold the tiles' products, `output` the job's part; `WHOLE` says whether all 16 columns
-    /// exist.
+    /// exist, `BIASED` whether the columns have biases.
     #[target_feature(enable = "avx2")]
-    unsafe fn finish<R, const WHOLE: bool>(
+    unsafe fn finish<R, const WHOLE: bool, const BIASED: bool>(
         &self,
         job: &Job<'_, R>,
         tiles: &[[usize; 3]],
@@ -329,10 +338,7 @@ impl Slice<'_> {
         let (init, scale): ([__m256i; 2], [__m256i; 2]) =
             unsafe { (load(columns.init, at), load(columns.scale, at)) };
         // SAFETY: as above.
-        let bias: [Option<[__m256i; 1]>; 2] = unsafe {
-            let bias = columns.bias;
-            [load_if_any(bias, at), load_if_any(bias, at + 4 * LANES)]
-        };
+        let bias = unsafe { load_biases::<2, BIASED>(columns.bias.get(at..).unwrap_or_default()) };
         for (index, tile) in tiles.iter().enumerate() {
             let mut rounded = [[_mm256_setzero_si256(); OUTPUTS]; 2];
             for v in 0..2 {
@@ -341,7 +347,7 @@ impl Slice<'_> {
                 let sums = unsafe { outputs(from, GROUP * SLICE * 4) };
                 for (to, sum) in rounded[v].iter_mut().zip(sums) {
                     let acc = _mm256_add_epi32(sum, init[v]);
-                    let [[x]] = real(&[[acc]], bias[v]);
+                    let x = real::<BIASED>(acc, bias[v]);
                     *to = narrow.round(_mm256_mul_ps(x, _mm256_castsi256_ps(scale[v])));
                 }
             }
