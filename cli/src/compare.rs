@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use qconfig::quantize::{Tensor, sqnr_db};
+use qconfig::quantize::{Energy, Tensor};
 use serde_json::{Value, json};
 
 use crate::model::{ModelArgs, Runner};
-use crate::samples::{Preprocess, Samples, Source, labels};
+use crate::samples::{DataArgs, labels};
 use crate::{progress, show};
 
 /// The command's arguments.
@@ -19,12 +19,8 @@ pub(crate) struct CompareArgs {
     a: PathBuf,
     /// The other.
     b: PathBuf,
-    /// The samples: a .npy or .npz file, or a folder of photos; `INPUT=FILE` where there are several inputs.
-    #[arg(long, value_name = "FILE", required = true)]
-    data: Vec<Source>,
-    /// How photos become inputs, step by step.
-    #[arg(long, value_name = "STEPS", default_value = "")]
-    preprocess: Preprocess,
+    #[command(flatten)]
+    data: DataArgs,
     /// The right class of each sample, as a .npy of integers; negative where it is not known.
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
@@ -47,8 +43,7 @@ struct Found {
     /// Samples with a label, and those that each model has right.
     labelled: usize,
     right: [usize; 2],
-    signal: f64,
-    noise: f64,
+    energy: Energy,
     /// Of each sample, in decibels.
     sqnr: Vec<f64>,
     largest: f64,
@@ -73,7 +68,7 @@ pub(crate) fn run(args: &CompareArgs) -> anyhow::Result<String> {
             shapes(&models[1].wanted())
         );
     }
-    let samples = Samples::open(&args.data, &wanted, &args.preprocess)?;
+    let samples = args.data.open(&wanted)?;
     let classes = match &args.labels {
         Some(path) => labels(path).with_context(|| path.display().to_string())?,
         None => Vec::new(),
@@ -126,22 +121,20 @@ impl Found {
         if a.len() != b.len() {
             bail!("one model has {} outputs, the other {}", a.len(), b.len());
         }
-        let (mut signal, mut noise) = (0.0, 0.0);
+        let mut energy = Energy::default();
         for (x, y) in a.iter().zip(b) {
             if x.shape() != y.shape() {
                 bail!("outputs of shapes {:?} and {:?}", x.shape(), y.shape());
             }
+            energy.add(x, y);
             for (x, y) in x.data().iter().zip(y.data()) {
-                let (x, y) = (f64::from(*x), f64::from(*y));
-                signal += x * x;
-                noise += (x - y) * (x - y);
-                self.largest = self.largest.max((x - y).abs());
+                self.largest = self.largest.max((f64::from(*x) - f64::from(*y)).abs());
             }
         }
         self.samples += 1;
-        self.signal += signal;
-        self.noise += noise;
-        self.sqnr.push(sqnr_db(signal, noise));
+        self.energy.signal += energy.signal;
+        self.energy.noise += energy.noise;
+        self.sqnr.push(energy.db());
         let tops = [a, b].map(|outputs| outputs.first().and_then(|first| best(first.data())));
         self.agree += usize::from(tops[0] == tops[1]);
         if let Some(label) = label.and_then(|label| usize::try_from(label).ok()) {
@@ -173,7 +166,7 @@ impl Found {
             "b": args.b.display().to_string(),
             "samples": self.samples,
             "agreement": self.share(self.agree, self.samples),
-            "sqnr_db": sqnr_db(self.signal, self.noise),
+            "sqnr_db": self.energy.db(),
             "mean_sqnr_db": self.mean_sqnr(),
             "largest_difference": self.largest,
             "labelled": self.labelled,
@@ -197,7 +190,7 @@ impl Found {
         table.add_row([
             "signal to noise, all samples".into(),
             String::new(),
-            format!("{:.2} dB", sqnr_db(self.signal, self.noise)),
+            format!("{:.2} dB", self.energy.db()),
         ]);
         table.add_row([
             "signal to noise, mean of samples".into(),

@@ -7,8 +7,10 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table};
 use qconfig::Isa;
 use qconfig::kernels::peak;
-use qconfig::runtime::{Profile, Session, SessionOptions, StepProfile};
+use qconfig::runtime::{Profile, StepProfile};
 use serde_json::{Value, json};
+
+use crate::model;
 
 /// What was measured.
 pub(crate) struct Profiled {
@@ -21,14 +23,9 @@ pub(crate) struct Profiled {
 
 /// Runs a saved plan on inputs of zeros.
 pub(crate) fn profile(path: &Path, runs: usize, threads: usize) -> anyhow::Result<Profiled> {
-    let plan = crate::model::plan(path)?;
-    let isa = Isa::from_env()?;
+    let mut session = model::session(model::plan(path)?, threads)?;
+    let isa = session.isa();
     let peak = peak(isa).map(|one| one * threads as f64);
-    let options = SessionOptions {
-        threads,
-        ..SessionOptions::with_isa(isa)
-    };
-    let mut session = Session::new(plan, options)?;
     // caches and clocks settle
     session.profile(runs.div_ceil(10))?;
     Ok(Profiled {

@@ -6,20 +6,15 @@ use clap::Args;
 
 use crate::model::{ModelArgs, Runner};
 use crate::progress;
-use crate::samples::{Preprocess, Samples, Source, save};
+use crate::samples::{DataArgs, save};
 
 /// The command's arguments.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RunArgs {
     /// The model: .onnx, run in float, or .plan.
     model: PathBuf,
-    /// The samples: a .npy or .npz file, a photo or a folder of photos; `INPUT=FILE` where the model has
-    /// several inputs.
-    #[arg(long, value_name = "FILE", required = true)]
-    data: Vec<Source>,
-    /// How photos become inputs, step by step.
-    #[arg(long, value_name = "STEPS", default_value = "")]
-    preprocess: Preprocess,
+    #[command(flatten)]
+    data: DataArgs,
     /// At most so many samples.
     #[arg(long, value_name = "N")]
     samples: Option<usize>,
@@ -42,7 +37,7 @@ pub(crate) struct RunArgs {
 
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<String> {
     let mut runner = Runner::open(&args.model, &args.open, usize::from(args.threads))?;
-    let samples = Samples::open(&args.data, &runner.wanted(), &args.preprocess)?;
+    let samples = args.data.open(&runner.wanted())?;
     let labels: Vec<String> = match &args.labels {
         Some(path) => std::fs::read_to_string(path)
             .map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?

@@ -199,7 +199,7 @@ impl Attributes {
             })
     }
 
-    /// That the attribute is not `value`-less: an error that names what was found.
+    /// The error of an attribute whose value is not supported, which it names.
     pub fn unsupported(&self, name: &str) -> AttributeError {
         let value = match self.0.get(name) {
             Some(Attribute::Int(x)) => x.to_string(),

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::convert::ReferenceModel;
-use crate::float::{InputError, Visitor, begin, step};
+use crate::float::{InputError, Plain, Visitor, begin, step};
 use crate::graph::{NodeId, Op, ValueId};
 use crate::prepare::Decision;
 use crate::reference::Round;
@@ -108,7 +108,7 @@ pub fn correct_bias(
     let graph = model.graph.clone();
     let mut float = samples
         .iter()
-        .map(|inputs| begin(&graph, inputs, &mut Watch::none()))
+        .map(|inputs| begin(&graph, inputs, &mut Plain))
         .collect::<Result<Vec<_>, _>>()?;
     let mut rounded = float.clone();
     let weights = model.dequantized_weights();
@@ -147,10 +147,6 @@ pub fn correct_bias(
 }
 
 impl Watch {
-    fn none() -> Self {
-        Self::along(None)
-    }
-
     fn along(axis: Option<usize>) -> Self {
         Self {
             axis,

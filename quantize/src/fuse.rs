@@ -20,11 +20,8 @@ pub(crate) fn fuse_where(
     let mut at = 0;
     while at < graph.nodes.len() {
         for len in (2..=Pattern::MAX_CHAIN).rev() {
-            if let Some(chain) = chain_from(&graph, at, len)
-                && may(&graph, &chain)
-                && let Some(config) = backend.find(&spellings(&graph, &chain))
+            if let Some((chain, config, mut node)) = matched(&graph, at, len, backend, &may)
                 && let Some(fused) = fused(&graph, at, config)
-                && let Some(mut node) = merge(&graph, &chain, config.fuser)
             {
                 node.spelling = fused;
                 replace(&mut graph, &chain, node);
@@ -45,8 +42,23 @@ fn fused(graph: &Graph, at: usize, config: &BackendPatternConfig) -> Option<&'st
     }
 }
 
+/// The backend's pattern of `len` nodes that begins with the one at a position, where these may become one:
+/// the nodes, what the backend says of them, and the node that they become.
+pub(crate) fn matched(
+    graph: &Graph,
+    at: usize,
+    len: usize,
+    backend: &BackendConfig,
+    may: impl Fn(&Graph, &[usize]) -> bool,
+) -> Option<(Vec<usize>, &'static BackendPatternConfig, Node)> {
+    let chain = chain_from(graph, at, len).filter(|chain| may(graph, chain))?;
+    let config = backend.find(&spellings(graph, &chain))?;
+    let node = merge(graph, &chain, config.fuser)?;
+    Some((chain, config, node))
+}
+
 /// The positions of `len` nodes beginning with `at`, each the only reader of the one before.
-pub(crate) fn chain_from(graph: &Graph, at: usize, len: usize) -> Option<Vec<usize>> {
+fn chain_from(graph: &Graph, at: usize, len: usize) -> Option<Vec<usize>> {
     let mut chain = vec![at];
     while chain.len() < len {
         let last = graph.nodes.get(*chain.last()?)?;
@@ -59,12 +71,12 @@ pub(crate) fn chain_from(graph: &Graph, at: usize, len: usize) -> Option<Vec<usi
     Some(chain)
 }
 
-pub(crate) fn spellings(graph: &Graph, chain: &[usize]) -> Vec<&'static Spelling> {
+fn spellings(graph: &Graph, chain: &[usize]) -> Vec<&'static Spelling> {
     chain.iter().map(|at| graph.nodes[*at].spelling).collect()
 }
 
 /// One node that computes the chain, if its operators can be merged.
-pub(crate) fn merge(graph: &Graph, chain: &[usize], fuser: Option<Fuser>) -> Option<Node> {
+fn merge(graph: &Graph, chain: &[usize], fuser: Option<Fuser>) -> Option<Node> {
     let (first, rest) = chain.split_first()?;
     let mut node = graph.nodes[*first].clone();
     for at in rest {

@@ -11,7 +11,7 @@ use qconfig_core::{
 };
 
 use crate::convert::{QuantizedWeight, ReferenceModel, float_weights};
-use crate::fuse::{chain_from, fuse_where, merge, replace, spellings};
+use crate::fuse::{fuse_where, matched, replace};
 use crate::graph::{Graph, Node, NodeId, Op, ValueId};
 use crate::observer::ChannelQParams;
 use crate::prepare::{Decision, FloatReason, Quantized};
@@ -83,21 +83,13 @@ fn decide(
     let at = model.decisions.len();
     let mut reason = FloatReason::NoPattern;
     for len in (1..=Pattern::MAX_CHAIN).rev() {
-        let Some(chain) = chain_from(&model.graph, at, len) else {
-            continue;
-        };
-        if !whole(&model.graph, &chain) {
-            continue;
-        }
-        let Some(config) = model.backend.find(&spellings(&model.graph, &chain)) else {
+        let Some((chain, config, node)) = matched(&model.graph, at, len, model.backend, &whole)
+        else {
             continue;
         };
         if len > 1 && config.fused_module.is_some() {
             continue;
         }
-        let Some(node) = merge(&model.graph, &chain, config.fuser) else {
-            continue;
-        };
         let found = match fit(&model.graph, &node, config, given) {
             Ok(found) => found,
             Err(missing) => {

@@ -36,7 +36,7 @@ pub use graph::{
 };
 pub use lower::{FloatPolicy, LowerError, LowerOptions, Lowered, lower, lower_with};
 pub use prepare::{Decision, FloatReason, PrepareError, Prepared, Quantized, prepare};
-pub use report::{LayerReport, ReportError, report, set_input, sqnr_db};
+pub use report::{Energy, LayerReport, ReportError, report, set_input, sqnr_db};
 pub use sensitivity::{Histogram, Sensitivity, costly, sensitivity};
 pub use tensor::{ShapeError, Tensor};
 pub use weights::{Weights, WeightsError};

@@ -9,7 +9,7 @@ use qconfig_core::{
 };
 use regex_lite::Regex;
 
-use crate::fuse::{chain_from, merge, replace, spellings};
+use crate::fuse::{matched, replace};
 use crate::given::Missing;
 use crate::graph::{Graph, NodeId, ValueId};
 use crate::observer::Observer;
@@ -153,19 +153,13 @@ fn decide(
         return Decision::Float(FloatReason::NoQConfig);
     };
     for len in (1..=Pattern::MAX_CHAIN).rev() {
-        let Some(chain) = chain_from(graph, at, len) else {
-            continue;
-        };
-        let Some(config) = backend.find(&spellings(graph, &chain)) else {
+        let Some((chain, config, node)) = matched(graph, at, len, backend, |_, _| true) else {
             continue;
         };
         // a chain that fusion should have made one module of is matched as that module
         if len > 1 && config.fused_module.is_some() {
             continue;
         }
-        let Some(node) = merge(graph, &chain, config.fuser) else {
-            continue;
-        };
         // the kernel relies on the weight's bounds too, which PyTorch does not look at for modules
         let verdict = config.strict_verdict(&qconfig);
         let Some(dtype_config) = verdict.dtype_config else {

@@ -50,11 +50,37 @@ pub enum ReportError {
     Run(#[from] RunError),
 }
 
-/// Signal and noise energy of one node, summed over samples.
-#[derive(Clone, Copy, Default)]
-struct Energy {
-    signal: f64,
-    noise: f64,
+/// Signal and noise energy, summed over as many tensors as are added.
+///
+/// ```
+/// use qconfig_quantize::{Energy, Tensor};
+/// let tensor = |x| Tensor::new(vec![1], vec![x]).unwrap();
+/// let mut energy = Energy::default();
+/// energy.add(&tensor(10.0), &tensor(9.0));
+/// assert_eq!(energy.db(), 20.0);
+/// ```
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Energy {
+    /// Sum of squares of what is right.
+    pub signal: f64,
+    /// Sum of squares of the differences.
+    pub noise: f64,
+}
+
+impl Energy {
+    /// Adds what was found in place of a tensor.
+    pub fn add(&mut self, right: &Tensor, found: &Tensor) {
+        for (x, y) in right.data().iter().zip(found.data()) {
+            let (x, y) = (f64::from(*x), f64::from(*y));
+            self.signal += x * x;
+            self.noise += (x - y) * (x - y);
+        }
+    }
+
+    /// Signal to noise, in decibels ([`sqnr_db`]).
+    pub fn db(self) -> f64 {
+        sqnr_db(self.signal, self.noise)
+    }
 }
 
 /// Fills an input of a session with floats, or with indices of its type.
@@ -136,10 +162,7 @@ fn compare(
         let Some(found) = lowered.read(session, node.output)? else {
             continue;
         };
-        for (x, y) in float.get(node.output).data().iter().zip(found.data()) {
-            energy.signal += f64::from(*x) * f64::from(*x);
-            energy.noise += (f64::from(*x) - f64::from(*y)).powi(2);
-        }
+        energy.add(float.get(node.output), &found);
     }
     Ok(())
 }
@@ -180,7 +203,7 @@ fn row(
         }),
         input: node.inputs.first().map(|id| shape(*id)).unwrap_or_default(),
         output: shape(node.output),
-        sqnr_db: sqnr_db(energy.signal, energy.noise),
+        sqnr_db: energy.db(),
         blob_bytes: step.map_or(0, qconfig_runtime::Step::blob_bytes),
     }
 }

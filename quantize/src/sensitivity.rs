@@ -1,11 +1,11 @@
 //! What each layer alone costs: the error in the model's outputs when only that layer is quantized.
 
 use crate::convert::ReferenceModel;
-use crate::float::{InputError, Visitor, begin, step};
+use crate::float::{InputError, Plain, Visitor, execute, step};
 use crate::graph::{NodeId, ValueId};
 use crate::prepare::Decision;
 use crate::reference::Round;
-use crate::report::sqnr_db;
+use crate::report::Energy;
 use crate::tensor::Tensor;
 
 /// A quantized node, alone among float ones.
@@ -21,27 +21,6 @@ pub struct Sensitivity {
     pub output_db: f64,
     /// Noise energy in the model's outputs over that of their signal.
     pub noise: f64,
-}
-
-/// Signal and noise.
-#[derive(Clone, Copy, Default)]
-struct Energy {
-    signal: f64,
-    noise: f64,
-}
-
-impl Energy {
-    fn add(&mut self, float: &Tensor, found: &Tensor) {
-        for (x, y) in float.data().iter().zip(found.data()) {
-            let (x, y) = (f64::from(*x), f64::from(*y));
-            self.signal += x * x;
-            self.noise += (x - y) * (x - y);
-        }
-    }
-
-    fn db(self) -> f64 {
-        sqnr_db(self.signal, self.noise)
-    }
 }
 
 /// Quantizes one node, and leaves the others float.
@@ -77,11 +56,6 @@ impl Visitor for Only<'_> {
     }
 }
 
-struct Plain;
-impl Visitor for Plain {
-    fn value(&mut self, _: ValueId, _: &mut Tensor) {}
-}
-
 /// Runs the samples once for each quantized node, with only that one quantized. `progress` is told after
 /// each sample how many are done.
 ///
@@ -108,10 +82,7 @@ pub fn sensitivity(
         .collect();
     let mut energies = vec![[Energy::default(); 2]; quantized.len()];
     for (done, inputs) in samples.into_iter().enumerate() {
-        let mut float = begin(graph, inputs.as_ref(), &mut Plain)?;
-        for at in 0..graph.nodes.len() {
-            step(graph, NodeId(at), &mut float, &mut Plain)?;
-        }
+        let float = execute(graph, inputs.as_ref(), &mut Plain)?;
         for ((id, _), [layer, output]) in quantized.iter().zip(&mut energies) {
             let outputs = graph.nodes[id.0].outputs().collect();
             let mut only = Only {

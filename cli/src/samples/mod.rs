@@ -6,6 +6,7 @@ mod npy;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use clap::Args;
 use qconfig::quantize::Tensor;
 
 pub(crate) use self::image::Preprocess;
@@ -32,6 +33,25 @@ impl std::str::FromStr for Source {
                 path: text.into(),
             },
         })
+    }
+}
+
+/// What a model is run on.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct DataArgs {
+    /// The samples: a .npy or .npz file, a photo or a folder of photos; `INPUT=FILE` where the model has
+    /// several inputs.
+    #[arg(long, value_name = "FILE", required = true)]
+    data: Vec<Source>,
+    /// How photos become inputs, step by step.
+    #[arg(long, value_name = "STEPS", default_value = "")]
+    preprocess: Preprocess,
+}
+
+impl DataArgs {
+    /// Opens the samples for these inputs.
+    pub(crate) fn open(&self, inputs: &[Wanted]) -> anyhow::Result<Samples> {
+        Samples::open(&self.data, inputs, &self.preprocess)
     }
 }
 

@@ -8,13 +8,13 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use qconfig::quantize::{
-    Graph, Histogram, Op, ReferenceModel, Sensitivity, Tensor, costly, lower, sensitivity, sqnr_db,
+    Energy, Graph, Histogram, Op, ReferenceModel, Sensitivity, Tensor, costly, lower, sensitivity,
 };
 use serde_json::{Value, json};
 
 use crate::model::{self, ModelArgs};
 use crate::quantize::{SchemeArgs, calibrated, correct, needs_samples};
-use crate::samples::{Preprocess, Samples, Source};
+use crate::samples::DataArgs;
 use crate::{progress, show};
 
 /// The command's arguments.
@@ -22,12 +22,8 @@ use crate::{progress, show};
 pub(crate) struct SensitivityArgs {
     /// The model.
     model: PathBuf,
-    /// The samples, as `qconfig quantize` takes them.
-    #[arg(long, value_name = "FILE", required = true)]
-    data: Vec<Source>,
-    /// How photos become inputs, step by step.
-    #[arg(long, value_name = "STEPS", default_value = "")]
-    preprocess: Preprocess,
+    #[command(flatten)]
+    data: DataArgs,
     /// At most so many samples to calibrate with.
     #[arg(long, value_name = "N")]
     samples: Option<usize>,
@@ -71,11 +67,7 @@ struct Whole {
 
 pub(crate) fn run(args: &SensitivityArgs) -> anyhow::Result<String> {
     let imported = model::load(&args.model, &args.open)?;
-    let samples = Samples::open(
-        &args.data,
-        &model::wanted(&imported.graph),
-        &args.preprocess,
-    )?;
+    let samples = args.data.open(&model::wanted(&imported.graph))?;
     let limit = args.samples.unwrap_or(usize::MAX);
     let converted = |scheme: &SchemeArgs| -> anyhow::Result<ReferenceModel> {
         let prepared = scheme.prepare(&imported.graph)?;
@@ -118,17 +110,14 @@ pub(crate) fn run(args: &SensitivityArgs) -> anyhow::Result<String> {
 
 /// Signal to noise of the outputs, everything quantized.
 fn outputs_db(model: &ReferenceModel, samples: &[Vec<Tensor>]) -> anyhow::Result<f64> {
-    let (mut signal, mut noise) = (0.0, 0.0);
+    let mut energy = Energy::default();
     for inputs in samples {
         let (float, found) = (model.graph().run(inputs)?, model.run(inputs)?);
         for (x, y) in float.iter().zip(&found) {
-            for (x, y) in x.data().iter().zip(y.data()) {
-                signal += f64::from(*x) * f64::from(*x);
-                noise += (f64::from(*x) - f64::from(*y)).powi(2);
-            }
+            energy.add(x, y);
         }
     }
-    Ok(sqnr_db(signal, noise))
+    Ok(energy.db())
 }
 
 /// Leaves costly layers float until the measured outputs are good enough: the noises of layers are not

@@ -6,6 +6,7 @@
 use core::arch::x86_64::*;
 
 use super::Job;
+use crate::float::product::avx2::six_rows;
 use crate::gemm::PANEL;
 
 const LANES: usize = 8;
@@ -128,73 +129,17 @@ impl Tile<'_> {
         unsafe { self.finish(&acc) }
     }
 
-    /// The tallest tile, from weights widened before. In just the sixteen registers there are: a compiler
-    /// that moves loads ahead spills sums.
+    /// The tallest tile, from weights widened before.
     ///
     /// # Safety
     /// As [`Tile::run`] for six rows and two vectors; `slice` has 64 bytes for each of `k` steps.
     #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn tall(self, slice: &[u8]) {
-        let mut acc = [[_mm256_setzero_ps(); 2]; TALLEST];
-        let pitch = self.k * 4;
-        let x = self.x.as_ptr();
-        if self.k > 0 {
-            // SAFETY: the caller's promise: `k` steps of both sides are there.
-            unsafe {
-                core::arch::asm!(
-                    "2:",
-                    "vmovups {w}, ymmword ptr [{b}]",
-                    "vmovups {v}, ymmword ptr [{b} + 32]",
-                    "vbroadcastss {t}, dword ptr [{a}]",
-                    "vbroadcastss {u}, dword ptr [{a} + {p}]",
-                    "vfmadd231ps {a0}, {t}, {w}",
-                    "vfmadd231ps {b0}, {t}, {v}",
-                    "vbroadcastss {t}, dword ptr [{a} + 2*{p}]",
-                    "vfmadd231ps {a1}, {u}, {w}",
-                    "vfmadd231ps {b1}, {u}, {v}",
-                    "vbroadcastss {u}, dword ptr [{d}]",
-                    "vfmadd231ps {a2}, {t}, {w}",
-                    "vfmadd231ps {b2}, {t}, {v}",
-                    "vbroadcastss {t}, dword ptr [{d} + {p}]",
-                    "vfmadd231ps {a3}, {u}, {w}",
-                    "vfmadd231ps {b3}, {u}, {v}",
-                    "vbroadcastss {u}, dword ptr [{d} + 2*{p}]",
-                    "vfmadd231ps {a4}, {t}, {w}",
-                    "vfmadd231ps {b4}, {t}, {v}",
-                    "vfmadd231ps {a5}, {u}, {w}",
-                    "vfmadd231ps {b5}, {u}, {v}",
-                    "add {a}, 4",
-                    "add {d}, 4",
-                    "add {b}, 64",
-                    "dec {n}",
-                    "jnz 2b",
-                    a = inout(reg) x => _,
-                    d = inout(reg) x.wrapping_add(3 * pitch) => _,
-                    p = in(reg) pitch,
-                    b = inout(reg) slice.as_ptr() => _,
-                    n = inout(reg) self.k => _,
-                    w = out(ymm_reg) _,
-                    v = out(ymm_reg) _,
-                    t = out(ymm_reg) _,
-                    u = out(ymm_reg) _,
-                    a0 = inout(ymm_reg) acc[0][0],
-                    b0 = inout(ymm_reg) acc[0][1],
-                    a1 = inout(ymm_reg) acc[1][0],
-                    b1 = inout(ymm_reg) acc[1][1],
-                    a2 = inout(ymm_reg) acc[2][0],
-                    b2 = inout(ymm_reg) acc[2][1],
-                    a3 = inout(ymm_reg) acc[3][0],
-                    b3 = inout(ymm_reg) acc[3][1],
-                    a4 = inout(ymm_reg) acc[4][0],
-                    b4 = inout(ymm_reg) acc[4][1],
-                    a5 = inout(ymm_reg) acc[5][0],
-                    b5 = inout(ymm_reg) acc[5][1],
-                    options(readonly, nostack),
-                );
-            }
-        }
         // SAFETY: the caller's promise.
-        unsafe { self.finish(&acc) }
+        unsafe {
+            let acc = six_rows(self.x.as_ptr(), self.k * 4, slice.as_ptr(), self.k);
+            self.finish(&acc);
+        }
     }
 
     /// Adds the bias, clamps and writes.

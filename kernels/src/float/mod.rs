@@ -15,7 +15,7 @@ mod matmul;
 mod norm;
 mod pad;
 mod prelu;
-mod product;
+pub(crate) mod product;
 mod reduce;
 mod select;
 mod softmax;

@@ -24,7 +24,8 @@ mod unary;
 mod window;
 
 pub(crate) use self::constant::shape_of;
-pub(crate) use self::movement::{order, reshaped, slices, squeezed, unsqueezed};
+pub(crate) use self::movement::{flattened, order, reshaped, slices, squeezed, unsqueezed};
+pub(crate) use self::window::same_padding;
 use crate::array::{Array, Element};
 use crate::attributes::{AttributeError, Attributes};
 use crate::model::Node;

@@ -84,17 +84,24 @@ fn reshape(call: Call<'_>) -> Result<Vec<Array>, Problem> {
     same(input, shape)
 }
 
-fn flatten(call: Call<'_>) -> Result<Vec<Array>, Problem> {
-    let input = call.input(0)?;
-    let rank = input.shape().len();
-    let at = call.attributes().int("axis", 1)?;
+/// The shape that `Flatten` gives: what is in front of an axis, and the rest.
+pub(crate) fn flattened(shape: &[usize], at: i64) -> Result<Vec<usize>, Problem> {
+    let rank = shape.len();
     let at = if at == rank as i64 {
         rank
     } else {
         axis(at, rank)?
     };
-    let (front, back) = input.shape().split_at(at);
-    same(input, vec![front.iter().product(), back.iter().product()])
+    let (front, back) = shape.split_at(at);
+    Ok(vec![front.iter().product(), back.iter().product()])
+}
+
+fn flatten(call: Call<'_>) -> Result<Vec<Array>, Problem> {
+    let input = call.input(0)?;
+    same(
+        input,
+        flattened(input.shape(), call.attributes().int("axis", 1)?)?,
+    )
 }
 
 /// The shape without dimensions of size 1.

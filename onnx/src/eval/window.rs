@@ -42,6 +42,15 @@ pub(super) fn auto_pad(call: Call<'_>) -> Result<AutoPad, Problem> {
     })
 }
 
+/// What stands in front of and behind a dimension so that its output is as large as the input over the
+/// stride, of a kernel that reaches over so many elements; the odd one stands behind, or in front.
+pub(crate) fn same_padding(input: usize, stride: usize, reach: usize, upper: bool) -> [usize; 2] {
+    let steps = input.div_ceil(stride).saturating_sub(1);
+    let total = (steps * stride + reach).saturating_sub(input);
+    let (less, more) = (total / 2, total - total / 2);
+    if upper { [less, more] } else { [more, less] }
+}
+
 /// Strides, dilations, and padding in front and behind.
 type Slide = (Vec<usize>, Vec<usize>, Vec<usize>, Vec<usize>);
 
@@ -85,13 +94,8 @@ impl Window {
             if auto == AutoPad::Valid {
                 (front[d], back[d]) = (0, 0);
             } else if auto != AutoPad::No {
-                let size = input[d].div_ceil(strides[d]);
-                let total = ((size - 1) * strides[d] + reach).saturating_sub(input[d]);
-                let (less, more) = (total / 2, total - total / 2);
-                (front[d], back[d]) = match auto {
-                    AutoPad::Upper => (less, more),
-                    _ => (more, less),
-                };
+                let upper = auto == AutoPad::Upper;
+                [front[d], back[d]] = same_padding(input[d], strides[d], reach, upper);
             }
             let padded = input[d] + front[d] + back[d];
             let Some(room) = padded.checked_sub(reach) else {

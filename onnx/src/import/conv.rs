@@ -4,7 +4,7 @@ use qconfig_quantize::{Conv, ConvTranspose, ValueId};
 
 use super::{Bound, Importer, Place, Refusal, unsupported};
 use crate::attributes::Attributes;
-use crate::eval::{Problem, misfit};
+use crate::eval::{Problem, same_padding};
 
 /// The window of a node: sizes for each spatial dimension.
 pub(super) struct Window {
@@ -26,12 +26,8 @@ pub(super) fn window(
     let stride = attributes.sizes("strides", &ones)?;
     let dilation = attributes.sizes("dilations", &ones)?;
     if [stride.len(), dilation.len(), input.len()] != [rank; 3] || stride.contains(&0) {
-        return Err(
-            misfit::<()>("strides and dilations need a number for each dimension")
-                .err()
-                .unwrap_or(Problem::Operator)
-                .into(),
-        );
+        let what = "strides and dilations need a number for each dimension";
+        return Err(Problem::Input(what.into()).into());
     }
     let pads = match attributes.string("auto_pad", "NOTSET")? {
         "NOTSET" => attributes.sizes("pads", &vec![0; 2 * rank])?,
@@ -40,15 +36,8 @@ pub(super) fn window(
             let mut pads = vec![0; 2 * rank];
             for d in 0..rank {
                 let reach = (kernel[d].saturating_sub(1)).saturating_mul(dilation[d]) + 1;
-                let steps = input[d].div_ceil(stride[d]).saturating_sub(1);
-                let all = (steps * stride[d] + reach).saturating_sub(input[d]);
-                let less = all / 2;
-                let front = if kind == "SAME_UPPER" {
-                    less
-                } else {
-                    all - less
-                };
-                (pads[d], pads[rank + d]) = (front, all - front);
+                let upper = kind == "SAME_UPPER";
+                [pads[d], pads[rank + d]] = same_padding(input[d], stride[d], reach, upper);
             }
             pads
         }
@@ -78,6 +67,11 @@ pub(super) fn shortest(pads: Vec<usize>) -> Vec<usize> {
     }
 }
 
+/// Channel groups; 0, which no convolution has, for a negative number.
+fn groups(attributes: &Attributes) -> Result<usize, Refusal> {
+    Ok(usize::try_from(attributes.int("group", 1)?).unwrap_or(0))
+}
+
 impl Importer<'_> {
     /// An input, with the zeros around it that a window can take as its padding.
     pub(super) fn padded(
@@ -105,11 +99,6 @@ impl Importer<'_> {
             return unsupported("a convolution without spatial dimensions");
         };
         let mut window = window(at.attributes(), kernel, input)?;
-        let groups = at.attributes().sizes("group", &[1]);
-        let groups = match groups {
-            Ok(_) => usize::try_from(at.attributes().int("group", 1)?).unwrap_or(0),
-            Err(_) => usize::try_from(at.attributes().int("group", 1)?).unwrap_or(0),
-        };
         let (id, around) = self.padded(at, 0)?;
         if let Some(around) = around {
             window
@@ -123,7 +112,7 @@ impl Importer<'_> {
             stride: window.stride,
             padding: shortest(window.pads),
             dilation: window.dilation,
-            groups,
+            groups: groups(at.attributes())?,
             ..Conv::new(weight)
         };
         Ok(self.builder.conv(&at.node.name, id, conv)?)
@@ -154,7 +143,7 @@ impl Importer<'_> {
             padding,
             output_padding: attributes.sizes("output_padding", &vec![0; kernel.len()])?,
             dilation: window.dilation,
-            groups: usize::try_from(attributes.int("group", 1)?).unwrap_or(0),
+            groups: groups(attributes)?,
             ..ConvTranspose::new(weight)
         };
         let id = self.value(at, 0)?;

@@ -173,7 +173,6 @@ pub fn import(model: &Model, options: &ImportOptions) -> Result<Imported, Import
     let mut importer = Importer {
         model,
         nodes: &nodes,
-        constants: BTreeMap::new(),
         builder: GraphBuilder::new(),
         bound: BTreeMap::new(),
         folded: 0,
@@ -229,8 +228,6 @@ struct Importer<'m> {
     model: &'m Model,
     /// The model's, those that exporters take apart put together.
     nodes: &'m [Node],
-    /// Constants that are operands.
-    constants: BTreeMap<String, ValueId>,
     builder: GraphBuilder,
     bound: BTreeMap<String, Bound>,
     folded: usize,
@@ -239,7 +236,7 @@ struct Importer<'m> {
     given: Given,
     /// Constants that were integers of 8 bits.
     dequantized: BTreeMap<String, quantized::Dequantized>,
-    /// Those of them that are values of the graph.
+    /// Constants that are values of the graph.
     operands: BTreeMap<String, ValueId>,
     /// How many nodes read each value.
     readers: BTreeMap<String, usize>,
@@ -528,6 +525,9 @@ impl Importer<'_> {
     /// An input as a value of the graph.
     fn value(&mut self, at: Place<'_>, input: usize) -> Result<ValueId, Refusal> {
         let name = at.node.inputs.get(input).ok_or(Problem::Missing(input))?;
+        if let Some(id) = self.operands.get(name) {
+            return Ok(*id);
+        }
         match self.bound.get(name).cloned() {
             None => Err(Problem::Missing(input).into()),
             Some(Bound::Value(id)) => Ok(id),
@@ -543,9 +543,6 @@ impl Importer<'_> {
 
     /// A constant as a value of the graph.
     fn operand(&mut self, name: &str, array: &Array, input: usize) -> Result<ValueId, Refusal> {
-        if let Some(id) = self.constants.get(name) {
-            return Ok(*id);
-        }
         let values = array
             .to_f32()
             .ok_or(Problem::Type(input, array.element_type()))?;
@@ -557,7 +554,7 @@ impl Importer<'_> {
         let tensor =
             Tensor::new(shape, values).map_err(|error| Problem::Input(error.to_string()))?;
         let id = self.builder.constant(&format!("constant:{name}"), tensor)?;
-        self.constants.insert(name.to_owned(), id);
+        self.operands.insert(name.to_owned(), id);
         Ok(id)
     }
 

@@ -19,17 +19,7 @@ impl Importer<'_> {
                     .ok_or(Problem::Missing(1))?;
                 eval::reshaped(&from, &to, attributes.flag("allowzero", false)?)?
             }
-            "Flatten" => {
-                let rank = from.len();
-                let first = attributes.int("axis", 1)?;
-                let first = if first == rank as i64 {
-                    rank
-                } else {
-                    axis(first, rank)?
-                };
-                let (front, back) = from.split_at(first);
-                vec![front.iter().product(), back.iter().product()]
-            }
+            "Flatten" => eval::flattened(&from, attributes.int("axis", 1)?)?,
             "Squeeze" => squeezed(&from, self.integers_or(at, 1, "axes")?.as_deref())?,
             _ => {
                 let list = self

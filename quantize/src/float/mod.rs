@@ -210,7 +210,8 @@ pub(crate) fn step(
     Ok(())
 }
 
-struct Plain;
+/// Changes nothing and sees nothing.
+pub(crate) struct Plain;
 impl Visitor for Plain {
     fn value(&mut self, _: ValueId, _: &mut Tensor) {}
 }

@@ -4,7 +4,7 @@
 //! Columns are packed in slices of 16: `[ceil(columns / 16)][k][16]`, zeros beyond the last column.
 
 #[cfg(target_arch = "x86_64")]
-mod avx2;
+pub(crate) mod avx2;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod reference;

@@ -259,9 +259,6 @@ impl Importer<'_> {
 
     /// A constant that was integers, as an operand with their scale and zero point.
     pub(super) fn quantized_constant(&mut self, name: &str) -> Result<Option<ValueId>, Refusal> {
-        if let Some(id) = self.operands.get(name) {
-            return Ok(Some(*id));
-        }
         let (Some(found), Some(Bound::Constant(array))) =
             (self.dequantized.get(name), self.bound.get(name))
         else {
