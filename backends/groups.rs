@@ -6,44 +6,60 @@
 qconfig_macros::op_groups! {
     pub groups standard_groups;
 
+    /// A convolution and its fusions.
+    template conv_nd {
+        // alone
+        pattern nn::ConvNd { root: nn::ConvNd; qat: nnqat::ConvNd; reference: nnqr::ConvNd; }
+        pattern nnqat::ConvNd { root: nn::ConvNd; reference: nnqr::ConvNd; }
+        pattern F::convNd { args { weight: 1, bias: 2 } }
+        // with an activation
+        pattern nn::ConvNd + {nn::ReLU | F::relu} { fuser: sequential; fused: nni::ConvReLUNd; }
+        pattern nni::ConvReLUNd { root: nn::ConvNd; qat: nniqat::ConvReLUNd; reference: nnqr::ConvNd; }
+        pattern nniqat::ConvReLUNd { root: nn::ConvNd; reference: nnqr::ConvNd; }
+        pattern F::convNd + {nn::ReLU | F::relu};
+        // PyTorch sets these two again: the second entry counts, in the place of the first
+        override pattern nni::ConvReLUNd { qat: nniqat::ConvReLUNd; }
+        override pattern nniqat::ConvReLUNd { root: nn::ConvNd; reference: nnqr::ConvNd; }
+        // with batch normalization
+        pattern nn::ConvNd + nn::BatchNormNd { fuser: conv_bn; fused: nni::ConvBnNd; }
+        pattern nn::ConvNd + nn::BatchNormNd + nn::ReLU { fuser: conv_bn_relu; fused: nni::ConvBnReLUNd; }
+        pattern nn::ConvNd + nn::BatchNormNd + F::relu {
+            root: nn::ConvNd; fuser: conv_bn_relu; fused: nni::ConvBnReLUNd;
+        }
+        pattern nni::ConvBnNd { qat: nniqat::ConvBnNd; }
+        pattern nni::ConvBnReLUNd { qat: nniqat::ConvBnReLUNd; }
+        pattern nniqat::ConvBnNd | nniqat::ConvBnReLUNd { root: nn::ConvNd; reference: nnqr::ConvNd; }
+    }
+
+    /// A transposed convolution and its fusion.
+    template conv_transpose_nd {
+        pattern nn::ConvTransposeNd { root: nn::ConvTransposeNd; reference: nnqr::ConvTransposeNd; }
+        pattern nn::ConvTransposeNd + nn::BatchNormNd {
+            fuser: conv_transpose_bn; root: nn::ConvTransposeNd; reference: nnqr::ConvTransposeNd;
+        }
+        pattern F::conv_transposeNd { args { weight: 1, bias: 2 } }
+    }
+
     /// Convolutions of one to three dimensions, their fusions, and transposed ones.
     group conv {
-        ranks 1..=3 {
-            // alone
-            pattern nn::ConvNd { root: nn::ConvNd; qat: nnqat::ConvNd; reference: nnqr::ConvNd; }
-            pattern nnqat::ConvNd { root: nn::ConvNd; reference: nnqr::ConvNd; }
-            pattern F::convNd { args { weight: 1, bias: 2 } }
-            // with an activation
-            pattern nn::ConvNd + {nn::ReLU | F::relu} { fuser: sequential; fused: nni::ConvReLUNd; }
-            pattern nni::ConvReLUNd { root: nn::ConvNd; qat: nniqat::ConvReLUNd; reference: nnqr::ConvNd; }
-            pattern nniqat::ConvReLUNd { root: nn::ConvNd; reference: nnqr::ConvNd; }
-            pattern F::convNd + {nn::ReLU | F::relu};
-            // PyTorch sets these two again: the second entry counts, in the place of the first
-            override pattern nni::ConvReLUNd { qat: nniqat::ConvReLUNd; }
-            override pattern nniqat::ConvReLUNd { root: nn::ConvNd; reference: nnqr::ConvNd; }
-            // with batch normalization
-            pattern nn::ConvNd + nn::BatchNormNd { fuser: conv_bn; fused: nni::ConvBnNd; }
-            pattern nn::ConvNd + nn::BatchNormNd + nn::ReLU { fuser: conv_bn_relu; fused: nni::ConvBnReLUNd; }
-            pattern nn::ConvNd + nn::BatchNormNd + F::relu {
-                root: nn::ConvNd; fuser: conv_bn_relu; fused: nni::ConvBnReLUNd;
-            }
-            pattern nni::ConvBnNd { qat: nniqat::ConvBnNd; }
-            pattern nni::ConvBnReLUNd { qat: nniqat::ConvBnReLUNd; }
-            pattern nniqat::ConvBnNd | nniqat::ConvBnReLUNd { root: nn::ConvNd; reference: nnqr::ConvNd; }
-            // transposed
-            pattern nn::ConvTransposeNd { root: nn::ConvTransposeNd; reference: nnqr::ConvTransposeNd; }
-            pattern nn::ConvTransposeNd + nn::BatchNormNd {
-                fuser: conv_transpose_bn; root: nn::ConvTransposeNd; reference: nnqr::ConvTransposeNd;
-            }
-            pattern F::conv_transposeNd { args { weight: 1, bias: 2 } }
-        }
+        ranks 1..=3 { include conv_nd; include conv_transpose_nd; }
+    }
+
+    /// Convolutions of images and their fusions alone.
+    group conv2d {
+        ranks 2..=2 { include conv_nd; }
+    }
+
+    /// Linear layers without what could be fused.
+    group linear_alone {
+        pattern nn::Linear { root: nn::Linear; qat: nnqat::Linear; reference: nnqr::Linear; }
+        pattern nnqat::Linear { root: nn::Linear; reference: nnqr::Linear; }
+        pattern F::linear { args { weight: 1, bias: 2 } }
     }
 
     /// Linear layers and their fusions.
     group linear {
-        pattern nn::Linear { root: nn::Linear; qat: nnqat::Linear; reference: nnqr::Linear; }
-        pattern nnqat::Linear { root: nn::Linear; reference: nnqr::Linear; }
-        pattern F::linear { args { weight: 1, bias: 2 } }
+        include linear_alone;
         pattern nn::Linear + {nn::ReLU | F::relu} { fuser: sequential; fused: nni::LinearReLU; }
         pattern nni::LinearReLU { root: nn::Linear; qat: nniqat::LinearReLU; reference: nnqr::Linear; }
         pattern nniqat::LinearReLU { root: nn::Linear; reference: nnqr::Linear; }
@@ -123,6 +139,11 @@ qconfig_macros::op_groups! {
         }
     }
 
+    /// What tells a tensor's lengths, not a tensor.
+    group tensor_info {
+        pattern method::shape | method::size { observe: none; }
+    }
+
     /// Batch normalization that no convolution has taken in.
     group bn {
         pattern nn::BatchNorm2d + {nn::ReLU | F::relu} { fuser: sequential; fused: nni::BNReLU2d; }
@@ -148,5 +169,38 @@ qconfig_macros::op_groups! {
             root: nn::EmbeddingBag; qat: nnqat::EmbeddingBag; reference: nnqr::EmbeddingBag;
         }
         pattern nnqat::EmbeddingBag { root: nn::EmbeddingBag; reference: nnqr::EmbeddingBag; }
+    }
+
+    /// What computes the standard groups on 8 bits, with the numerics of PyTorch's QNNPACK engine.
+    kernels standard {
+        kernel for conv1d | conv2d | conv3d | convolution => crate::kernels::Q8Conv;
+        kernel for conv_transpose1d | conv_transpose2d | conv_transpose3d => crate::kernels::Q8ConvTranspose;
+        kernel for linear | addmm => crate::kernels::Q8Linear;
+        kernel for add => crate::kernels::Q8Add;
+        kernel for mul => crate::kernels::Q8Mul;
+        kernel for matmul => crate::kernels::Q8MatMul;
+        kernel for cat | stack => crate::kernels::Q8Cat;
+        kernel for elu | leaky_relu | hardswish | sigmoid | hardsigmoid | tanh | floordiv => crate::kernels::Q8Lut;
+        kernel for relu | relu6 | hardtanh | clamp => crate::kernels::Q8Clamp;
+        kernel for prelu => crate::kernels::Q8PRelu;
+        kernel for softmax => crate::kernels::Q8Softmax;
+        kernel for bn2d | bn3d => crate::kernels::Q8BatchNorm;
+        kernel for layer_norm => crate::kernels::Q8LayerNorm;
+        kernel for instance_norm1d | instance_norm2d | instance_norm3d | instance_norm | group_norm
+            => crate::kernels::Q8GroupNorm;
+        kernel for max_pool1d | max_pool2d | max_pool3d | max_pool2d_with_indices => crate::kernels::Q8MaxPool;
+        kernel for avg_pool1d | avg_pool2d | avg_pool3d => crate::kernels::Q8AvgPool;
+        kernel for adaptive_avg_pool1d | adaptive_avg_pool2d | adaptive_avg_pool3d
+            => crate::kernels::Q8AdaptiveAvgPool;
+        kernel for mean => crate::kernels::Q8Mean;
+        kernel for interpolate => crate::kernels::Q8Interpolate;
+        kernel for flatten | reshape | view | squeeze | unsqueeze | identity | contiguous | detach | resize | dropout
+            => crate::kernels::Reshape;
+        kernel for transpose | permute | narrow | repeat | repeat_interleave | pixel_shuffle | pixel_unshuffle
+            => crate::kernels::Rearrange;
+        kernel for lstm | gru | lstm_cell | gru_cell | rnn_cell => crate::kernels::Q8Recurrent;
+        kernel for embedding | embedding_bag => crate::kernels::EmbeddingRowwise;
+        // lengths are known when a plan is made: there is nothing to compute
+        kernel for shape | size none;
     }
 }

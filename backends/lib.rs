@@ -8,16 +8,23 @@ use qconfig_core::BackendConfig;
 pub use qconfig_kernels as kernels;
 
 mod groups;
-#[path = "qnnpack.rs"]
-mod qnnpack_spec;
+
+/// A file of this folder for each backend; its module has another name, as the spec makes one of its own.
+macro_rules! specs {
+    ($($file:literal $module:ident: $ident:ident $name:ident;)*) => {
+        $(
+            #[path = $file]
+            mod $module;
+            pub use $module::{$ident, $name};
+        )*
+        /// Every backend.
+        pub static ALL: &[&BackendConfig] = &[$(&$ident),*];
+    };
+}
 
 /// The library of groups that every `backend_config!` has.
 #[doc(hidden)]
 pub use groups::standard_groups;
-pub use qnnpack_spec::{QNNPACK, qnnpack};
-
-/// Every backend.
-pub static ALL: &[&BackendConfig] = &[&QNNPACK];
 
 /// What `qconfig::backend_config!` is outside this crate.
 macro_rules! backend_config {
@@ -29,3 +36,15 @@ macro_rules! backend_config {
     };
 }
 use backend_config;
+
+specs! {
+    "qnnpack.rs" qnnpack_spec: QNNPACK qnnpack;
+    "fbgemm.rs" fbgemm_spec: FBGEMM fbgemm;
+    "x86.rs" x86_spec: X86 x86;
+    "onednn.rs" onednn_spec: ONEDNN onednn;
+    "executorch.rs" executorch_spec: EXECUTORCH executorch;
+    "tensorrt.rs" tensorrt_spec: TENSORRT tensorrt;
+    "native.rs" native_spec: NATIVE native;
+    "native_and_fp16.rs" native_and_fp16_spec: NATIVE_AND_FP16 native_and_fp16;
+    "qnnpack_pt2e.rs" qnnpack_pt2e_spec: QNNPACK_PT2E qnnpack_pt2e;
+}

@@ -1,6 +1,6 @@
 //! QConfigs rebuilt from the oracle's description of torch's.
 
-use qconfig_core::{DType, ObserverKind, ObserverSpec, QConfig, QScheme};
+use qconfig_core::{DType, FakeQuantize, ObserverKind, ObserverSpec, QConfig, QScheme};
 use serde_json::Value;
 
 /// An observer as the oracle describes it; `None` where there is none (`None`, `torch.nn.Identity`).
@@ -50,6 +50,13 @@ pub fn observer(described: &Value) -> Option<ObserverSpec> {
         eps: number("eps"),
         reduce_range: flag("reduce_range"),
         is_dynamic: flag("is_dynamic"),
+        fake_quantize: match described["fake_quantize"].as_str() {
+            None => None,
+            Some("FakeQuantize") => Some(FakeQuantize::Plain),
+            Some("FusedMovingAvgObsFakeQuantize") => Some(FakeQuantize::FusedMovingAvgObs),
+            Some("FixedQParamsFakeQuantize") => Some(FakeQuantize::FixedQParams),
+            Some(other) => panic!("unknown class {other}"),
+        },
     };
     let spec = match kind {
         // its range has defaults of its own

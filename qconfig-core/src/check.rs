@@ -15,6 +15,10 @@ use crate::{DType, DTypeConfig, DTypeWithConstraints, Kernel, PatternProblem, ch
 #[derive(Clone, Copy, Debug)]
 pub struct Any;
 
+/// A number in the type of a tree pattern.
+#[derive(Clone, Copy, Debug)]
+pub struct Constant<const VALUE: i64>;
+
 /// A message put together in a constant, where `format!` cannot be called.
 struct Text {
     bytes: [u8; Text::MOST],
@@ -170,7 +174,14 @@ const fn scale_guaranteed(dtype: &Option<DTypeWithConstraints>, needed: f64) -> 
     }
 }
 
-const fn signature_problem(family: &str, kernel: &Kernel, config: &DTypeConfig) -> Option<Text> {
+/// `weighted` is whether the operator has a weight at all: a weight that a config lists for an addition is not looked
+/// at.
+const fn signature_problem(
+    family: &str,
+    kernel: &Kernel,
+    config: &DTypeConfig,
+    weighted: bool,
+) -> Option<Text> {
     macro_rules! start {
         () => {
             Text::new().with("kernel family `").with(family).with("`")
@@ -186,9 +197,11 @@ const fn signature_problem(family: &str, kernel: &Kernel, config: &DTypeConfig) 
     let mut i = 0;
     while i < places.len() {
         let (place, takes, found) = places[i];
-        // a bias may be left out: it is then zero
-        let may_lack = i == 3 && found.is_none();
-        if !may_lack {
+        // a bias may be left out: it is then zero; of a weight that stays float nothing need be said
+        let is_float = takes.len() == 1 && takes[0].is_float();
+        let may_lack = found.is_none() && (i == 3 || (i == 2 && is_float));
+        let is_idle = i >= 2 && takes.is_empty() && !weighted;
+        if !may_lack && !is_idle {
             let problem = dtype_problem(start!(), config.name, place, takes, found);
             if problem.is_some() {
                 return problem;
@@ -251,13 +264,13 @@ const fn signature_problem(family: &str, kernel: &Kernel, config: &DTypeConfig) 
 
 /// Whether a kernel family takes a dtype config: the dtypes, the range of weights, the scales.
 pub const fn accepts(kernel: &Kernel, config: &DTypeConfig) -> bool {
-    signature_problem("", kernel, config).is_none()
+    signature_problem("", kernel, config, true).is_none()
 }
 
 /// Stops the compiler where a kernel family does not take a dtype config that it is bound to.
 #[track_caller]
-pub const fn kernel(family: &str, kernel: &Kernel, config: &DTypeConfig) {
-    if let Some(problem) = signature_problem(family, kernel, config) {
+pub const fn kernel(family: &str, kernel: &Kernel, config: &DTypeConfig, weighted: bool) {
+    if let Some(problem) = signature_problem(family, kernel, config, weighted) {
         panic!("{}", problem.as_str());
     }
 }

@@ -1,5 +1,7 @@
 //! Dtype configs and observation types.
 
+use core::fmt;
+
 use crate::constraint::Origin;
 use crate::{DType, DTypeWithConstraints};
 
@@ -32,6 +34,28 @@ pub struct DTypeConfig {
     pub is_dynamic: bool,
     /// Where it is declared.
     pub origin: Origin,
+}
+
+/// `input qint8, scale >= 2^-12; output ..; weight ..; bias float32`
+impl fmt::Display for DTypeConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = if self.is_dynamic { "dynamic; " } else { "" };
+        let parts = [
+            ("input", &self.input),
+            ("output", &self.output),
+            ("weight", &self.weight),
+        ];
+        for (name, dtype) in parts {
+            if let Some(dtype) = dtype {
+                write!(f, "{separator}{name} {dtype}")?;
+                separator = "; ";
+            }
+        }
+        match self.bias {
+            Some(bias) => write!(f, "{separator}bias {bias}"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl DTypeConfig {

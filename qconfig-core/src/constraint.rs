@@ -1,5 +1,7 @@
 //! Dtypes with bounds, and the rules that a bound must obey.
 
+use core::fmt;
+
 use crate::DType;
 
 /// Where a statement of a spec stands in the source.
@@ -9,6 +11,16 @@ pub struct Origin {
     pub file: &'static str,
     /// Line, from 1; 0 where unknown.
     pub line: u32,
+}
+
+/// `backends/qnnpack.rs:12`, or `nowhere` where a config did not come from source.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line == 0 {
+            return f.write_str("nowhere");
+        }
+        write!(f, "{}:{}", self.file, self.line)
+    }
 }
 
 /// A dtype and the bounds a backend sets on its quantization parameters
@@ -40,6 +52,48 @@ pub struct DTypeWithConstraints {
     pub name: Option<&'static str>,
     /// Where its bounds are written.
     pub origin: Origin,
+}
+
+/// A power of two as one: `2^-12`.
+struct Scale(f64);
+
+impl fmt::Display for Scale {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bits = self.0.to_bits();
+        let is_power = bits & ((1 << 52) - 1) == 0 && self.0 > 0.0 && self.0 < 1.0;
+        if is_power && bits >> 52 != 0 {
+            write!(f, "2^{}", (bits >> 52) as i64 - 1023)
+        } else {
+            write!(f, "{}", self.0)
+        }
+    }
+}
+
+/// `qint8, -127..=127, scale >= 2^-12`
+impl fmt::Display for DTypeWithConstraints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.dtype)?;
+        match (self.quant_min_lower_bound, self.quant_max_upper_bound) {
+            (None, None) => {}
+            (Some(min), Some(max)) => write!(f, ", {min}..={max}")?,
+            (Some(min), None) => write!(f, ", {min}..")?,
+            (None, Some(max)) => write!(f, ", ..={max}")?,
+        }
+        let scales = [
+            (">=", self.scale_min_lower_bound),
+            ("<=", self.scale_max_upper_bound),
+            ("==", self.scale_exact_match),
+        ];
+        for (sign, scale) in scales {
+            if let Some(scale) = scale {
+                write!(f, ", scale {sign} {}", Scale(scale))?;
+            }
+        }
+        match self.zero_point_exact_match {
+            Some(zero_point) => write!(f, ", zero point {zero_point}"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl DTypeWithConstraints {

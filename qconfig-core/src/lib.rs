@@ -21,6 +21,7 @@ pub mod operator;
 pub mod owned;
 mod pattern;
 mod qconfig;
+mod query;
 #[cfg(feature = "alloc")]
 mod verdict;
 
@@ -34,10 +35,15 @@ pub use pattern::{
     BackendConfig, BackendPatternConfig, Fuser, Pattern, PatternIndex, PatternProblem, PatternTree,
     chain_problem,
 };
-pub use qconfig::{EPS, ObserverKind, ObserverSpec, QConfig, QScheme, SCALE_2_NEG_12};
+pub use qconfig::{
+    EPS, FakeQuantize, ObserverKind, ObserverSpec, QConfig, QScheme, SCALE_2_NEG_12,
+};
 
 #[cfg(feature = "alloc")]
-pub use mapping::{NodeName, QConfigMapping, default_qconfig_mapping, qconfig_mapping_with};
+pub use mapping::{
+    NodeName, QConfigMapping, default_qat_qconfig_mapping, default_qconfig_mapping,
+    qconfig_mapping_with,
+};
 #[cfg(feature = "alloc")]
 pub use verdict::{Place, Reason, Rule, Verdict, satisfies};
 
@@ -49,7 +55,9 @@ pub mod __private {
 
     pub use crate::check;
     pub use crate::kernel::{Dispatch, Kernel, KernelFamily, Signature};
-    pub use crate::operator::{F, method, nn, nni, nniqat, nnqat, nnqr, operator, short, torch};
+    pub use crate::operator::{
+        F, aten, method, nn, nni, nniqat, nnqat, nnqr, operator, short, torch,
+    };
     pub use crate::{
         BackendConfig, BackendPatternConfig, DType, DTypeConfig, DTypeWithConstraints, Fuser,
         ObservationType, Origin, Pattern, PatternIndex, PatternTree, Spelled, Spelling,

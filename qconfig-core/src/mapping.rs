@@ -3,7 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::qconfig::{ObserverSpec, QConfig};
+use crate::qconfig::{FakeQuantize, ObserverSpec, QConfig};
 
 /// What is known of a node when its qconfig is looked up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -197,12 +197,37 @@ pub fn default_qconfig_mapping(backend: &str) -> Option<QConfigMapping> {
         "onednn" => QConfig::ONEDNN,
         _ => return None,
     };
+    Some(mapping(backend, qconfig, QConfig::QNNPACK.weight, None))
+}
+
+/// PyTorch's `get_default_qat_qconfig_mapping(backend)`: the same for quantization-aware training.
+pub fn default_qat_qconfig_mapping(backend: &str) -> Option<QConfigMapping> {
+    let qconfig = match backend {
+        "qnnpack" => QConfig::QNNPACK_QAT,
+        "x86" | "fbgemm" => QConfig::X86_QAT,
+        "onednn" => QConfig::ONEDNN_QAT,
+        _ => return None,
+    };
+    let fake = FakeQuantize::FixedQParams;
+    Some(mapping(
+        backend,
+        qconfig,
+        QConfig::WEIGHT_FAKE_QUANT,
+        Some(fake),
+    ))
+}
+
+/// `_get_default_qconfig_mapping`: what both have in common. `weight` observes where there can be no weight for each
+/// channel.
+fn mapping(
+    backend: &str,
+    qconfig: QConfig,
+    weight: ObserverSpec,
+    fake_quantize: Option<FakeQuantize>,
+) -> QConfigMapping {
     // fbgemm's transposed convolution takes no per-channel weights
     let transpose = match backend {
-        "x86" | "fbgemm" => QConfig {
-            weight: QConfig::QNNPACK.weight,
-            ..qconfig
-        },
+        "x86" | "fbgemm" => QConfig { weight, ..qconfig },
         _ => qconfig,
     };
     let layer_norm = QConfig {
@@ -220,13 +245,13 @@ pub fn default_qconfig_mapping(backend: &str) -> Option<QConfigMapping> {
         .object_type("torch.nn.LayerNorm", Some(layer_norm))
         .object_type("torch.nn.PReLU", Some(QConfig::DEFAULT_QUINT8_WEIGHT));
     for (path, activation) in FIXED_QPARAMS {
-        let fixed = QConfig {
-            activation: *activation,
-            weight: QConfig::QNNPACK.weight,
+        let activation = ObserverSpec {
+            fake_quantize,
+            ..*activation
         };
-        mapping = mapping.object_type(path, Some(fixed));
+        mapping = mapping.object_type(path, Some(QConfig { activation, weight }));
     }
-    Some(mapping)
+    mapping
 }
 
 /// PyTorch's `_get_default_qconfig_mapping_with_default_qconfig`: the backend's mapping with another

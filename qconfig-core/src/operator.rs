@@ -32,6 +32,28 @@ pub enum Role {
     Alone,
 }
 
+impl Operator {
+    /// Whether it has a weight, as argument or in its module: what a dtype config says of weights counts for it.
+    pub fn has_weight(&self) -> bool {
+        const WEIGHTED: [&str; 11] = [
+            "linear",
+            "addmm",
+            "prelu",
+            "lstm",
+            "gru",
+            "rnn",
+            "embedding",
+            "embedding_bag",
+            "group_norm",
+            "instance_norm",
+            "layer_norm",
+        ];
+        WEIGHTED.contains(&self.name)
+            || self.name.starts_with("conv")
+            || self.name.ends_with("_cell")
+    }
+}
+
 impl PartialEq for Operator {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name
@@ -53,6 +75,8 @@ pub enum SpellingKind {
     Operator,
     /// A tensor method; in-place ones end in `_`.
     Method,
+    /// An overload of an operator in `torch.ops.aten`.
+    Aten,
     /// A fused float module (`torch.ao.nn.intrinsic`).
     Fused,
     /// A module for quantization-aware training (`torch.ao.nn.qat`).
@@ -263,7 +287,7 @@ operators! {
     /// Multiplication.
     mul: Root 0 ["Mul"] = torch::mul;
     /// Subtraction.
-    sub: Alone 0 ["Sub"] = torch::sub;
+    sub: Root 0 ["Sub"] = torch::sub;
     /// Division.
     div: Alone 0 ["Div"] = torch::div;
     /// Powers.
@@ -286,6 +310,14 @@ operators! {
     where_: Alone 0 ["Where"] = torch::where_;
     /// Matrix product of two activations.
     matmul: Root 0 ["MatMul"] = torch::matmul;
+    /// `beta C + alpha A B`.
+    addmm: Root 0 ["Gemm"] = torch::addmm;
+    /// A convolution of any rank, as exported graphs have it.
+    convolution: Root 0 ["Conv"] = aten::convolution;
+    /// One of several outputs.
+    getitem: Alone 0 [] = operator::getitem;
+    /// The largest value of a window, and where it stands.
+    max_pool2d_with_indices: Alone 2 [] = aten::max_pool2d_with_indices;
     /// Concatenation.
     cat: Alone 0 ["Concat"] = torch::cat;
     /// Stacking along a new axis.
@@ -416,6 +448,8 @@ operators! {
     amax: Alone 0 ["ReduceMax"] = torch::amax;
     /// More elements around a tensor.
     pad: Alone 0 ["Pad"] = F::pad;
+    /// More elements of one value around an image.
+    constant_pad2d: Alone 2 [] = nn::ConstantPad2d;
     /// Positions of a dimension.
     index_select: Alone 0 ["Gather"] = torch::index_select;
     /// Integers to floats.
@@ -432,6 +466,10 @@ operators! {
     reshape: Alone 0 ["Reshape"] = method::reshape;
     /// Another shape, same memory.
     view: Alone 0 ["Reshape"] = method::view;
+    /// The lengths of a tensor: no tensor itself.
+    size: Alone 0 ["Shape"] = method::size;
+    /// The lengths of a tensor, as an attribute.
+    shape: Alone 0 ["Shape"] = method::shape;
     /// In-place resizing.
     resize: Alone 0 [] = method::resize_;
     /// Swapping two dimensions.
@@ -491,6 +529,7 @@ spellings! {
         LSTM: lstm, GRU: gru, LSTMCell: lstm_cell, GRUCell: gru_cell, RNNCell: rnn_cell,
         Embedding: embedding, EmbeddingBag: embedding_bag,
         SiLU: silu, Mish: mish, Softplus: softplus, Softsign: softsign, RNN: rnn,
+        Flatten: flatten, ConstantPad2d: constant_pad2d,
     }
     /// `torch.nn.functional`
     F "torch.nn.functional." Functional {
@@ -505,20 +544,22 @@ spellings! {
         max_pool1d: max_pool1d, max_pool2d: max_pool2d, max_pool3d: max_pool3d,
         interpolate: interpolate, pixel_shuffle: pixel_shuffle, pixel_unshuffle: pixel_unshuffle,
         silu: silu, mish: mish, softplus: softplus, softsign: softsign, pad: pad,
+        leaky_relu_: leaky_relu, embedding: embedding,
     }
     /// `torch`
     torch "torch." Function {
-        add: add, mul: mul, matmul: matmul, cat: cat, stack: stack, relu: relu, clamp: clamp,
+        add: add, mul: mul, matmul: matmul, addmm: addmm, cat: cat, concat: cat, concatenate: cat, stack: stack, relu: relu, clamp: clamp,
         sigmoid: sigmoid, tanh: tanh,
         adaptive_avg_pool1d: adaptive_avg_pool1d, avg_pool1d: avg_pool1d,
         mean: mean, flatten: flatten, narrow: narrow, repeat_interleave: repeat_interleave,
         transpose: transpose, squeeze: squeeze, unsqueeze: unsqueeze,
+        permute: permute, permute_copy: permute,
         where_ as "where": where_,
         sub: sub, div: div, pow: pow, minimum: minimum, maximum: maximum, lt: lt, le: le, gt: gt, ge: ge, eq: eq, sum: sum, prod: prod, amin: amin, amax: amax, index_select: index_select,
         exp: exp, log: log, sqrt: sqrt, rsqrt: rsqrt, reciprocal: reciprocal, neg: neg, abs: abs, sign: sign, erf: erf, floor: floor, ceil: ceil, round: round, sin: sin, cos: cos, tan: tan, asin: asin, acos: acos, atan: atan, sinh: sinh, cosh: cosh, asinh: asinh, acosh: acosh, atanh: atanh,
     }
     /// Python's `operator`
-    operator "operator." Operator { add: add, mul: mul, floordiv: floordiv, sub: sub, truediv: div, pow: pow, neg: neg }
+    operator "operator." Operator { add: add, mul: mul, floordiv: floordiv, sub: sub, truediv: div, pow: pow, neg: neg, getitem: getitem }
     /// Tensor methods
     method "" Method {
         relu: relu, relu_: relu, clamp: clamp, contiguous: contiguous, detach: detach, detach_: detach,
@@ -526,7 +567,15 @@ spellings! {
         reshape: reshape, resize_: resize, squeeze: squeeze, squeeze_: squeeze, transpose: transpose,
         unsqueeze: unsqueeze, unsqueeze_: unsqueeze, view: view,
         hardsigmoid: hardsigmoid, hardsigmoid_: hardsigmoid, sigmoid: sigmoid, sigmoid_: sigmoid,
-        tanh: tanh, tanh_: tanh, float: float,
+        tanh: tanh, tanh_: tanh, float: float, leaky_relu: leaky_relu, size: size, shape: shape,
+    }
+    /// `torch.ops.aten`: operators of exported graphs; the overload is PyTorch's default one
+    aten "torch.ops.aten." Aten {
+        addmm as "addmm.default": addmm, mm as "mm.default": matmul,
+        convolution as "convolution.default": convolution,
+        relu as "relu.default": relu, relu_ as "relu_.default": relu,
+        add as "add.Tensor": add, add_ as "add_.Tensor": add,
+        max_pool2d_with_indices as "max_pool2d_with_indices.default": max_pool2d_with_indices,
     }
     /// `torch.ao.nn.intrinsic`: fused float modules
     nni "torch.ao.nn.intrinsic." Fused {
@@ -534,6 +583,7 @@ spellings! {
         ConvBn1d: conv1d, ConvBn2d: conv2d, ConvBn3d: conv3d,
         ConvBnReLU1d: conv1d, ConvBnReLU2d: conv2d, ConvBnReLU3d: conv3d,
         LinearReLU: linear, LinearBn1d: linear, BNReLU2d: bn2d, BNReLU3d: bn3d,
+        ConvAdd2d: conv2d, ConvAddReLU2d: conv2d, LinearLeakyReLU: linear, LinearTanh: linear,
     }
     /// `torch.ao.nn.qat`
     nnqat "torch.ao.nn.qat." Qat {

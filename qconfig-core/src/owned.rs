@@ -24,7 +24,7 @@ use core::fmt;
 use crate::config::{ConfigProblem, ObservationType};
 use crate::constraint::BoundProblem;
 use crate::operator::{Spelling, by_path};
-use crate::pattern::{PatternProblem, PatternTree, chain_problem};
+use crate::pattern::{Fuser, PatternProblem, PatternTree, chain_problem};
 use crate::{DType, config_problem};
 
 #[cfg(feature = "serde")]
@@ -94,6 +94,24 @@ pub struct PatternConfig {
         serde(default, skip_serializing_if = "Option::is_none")
     )]
     pub fused_module: Option<String>,
+    /// How fusion makes it.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Option::is_none")
+    )]
+    pub fuser_method: Option<Fuser>,
+    /// The operands to go through from a nested pattern's last operator to its root.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Option::is_none")
+    )]
+    pub root_node: Option<Vec<u8>>,
+    /// The same for each further input of a fused module.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Vec::is_empty")
+    )]
+    pub extra_inputs: Vec<Vec<u8>>,
     /// Observation type by the number of tensor arguments.
     #[cfg_attr(
         feature = "serde",
@@ -140,6 +158,8 @@ impl fmt::Display for Chain {
 pub enum Nested {
     /// An operator's path, or `MatchAllNode`.
     Leaf(String),
+    /// A number among the operands.
+    Constant(i64),
     /// The operator first, then its operands.
     Node(Vec<Nested>),
 }
@@ -280,6 +300,7 @@ impl From<&PatternTree> for Nested {
     fn from(tree: &PatternTree) -> Self {
         match tree {
             PatternTree::Any => Nested::Leaf("MatchAllNode".into()),
+            PatternTree::Constant(value) => Nested::Constant(*value),
             PatternTree::Op(spelling, []) => Nested::Leaf(spelling.path.into()),
             PatternTree::Op(spelling, operands) => {
                 let head = Nested::Leaf(spelling.path.into());
@@ -288,6 +309,26 @@ impl From<&PatternTree> for Nested {
                         .chain(operands.iter().map(Into::into))
                         .collect(),
                 )
+            }
+        }
+    }
+}
+
+/// A pattern as PyTorch's own functions hold it, nested with the last operator first: `a + b + c` is `(c, (b, a))`
+/// (`_get_pattern_in_reversed_nested_tuple_format`).
+impl From<&crate::Pattern> for Nested {
+    fn from(pattern: &crate::Pattern) -> Self {
+        match pattern {
+            crate::Pattern::Tree(tree) => (*tree).into(),
+            crate::Pattern::Chain(chain) => {
+                let leaf = |spelling: &&Spelling| Nested::Leaf(spelling.path.into());
+                let (first, rest) = match chain {
+                    [first, rest @ ..] => (leaf(first), rest),
+                    [] => return Nested::Node(Vec::new()),
+                };
+                rest.iter().fold(first, |inner, next| {
+                    Nested::Node(alloc::vec![leaf(next), inner])
+                })
             }
         }
     }
@@ -314,6 +355,9 @@ impl From<&crate::BackendPatternConfig> for PatternConfig {
             qat_module: path(from.qat_module),
             reference_quantized_module_for_root: path(from.reference_quantized_module),
             fused_module: path(from.fused_module),
+            fuser_method: from.fuser,
+            root_node: from.root_node.map(<[u8]>::to_vec),
+            extra_inputs: from.extra_inputs.iter().map(|path| path.to_vec()).collect(),
             num_tensor_args_to_observation_type: from
                 .num_tensor_args_to_observation_type
                 .iter()
@@ -517,6 +561,7 @@ impl Nested {
         let mut stack = alloc::vec![self];
         while let Some(part) = stack.pop() {
             match part {
+                Nested::Constant(_) => {}
                 Nested::Leaf(path) if path == "MatchAllNode" || by_path(path).is_some() => {}
                 Nested::Leaf(path) => report(path),
                 Nested::Node(parts) => stack.extend(parts.iter().rev()),

@@ -21,6 +21,8 @@ pub enum Pattern {
 pub enum PatternTree {
     /// `_`: whatever comes in.
     Any,
+    /// A number: the `0` of `operator::getitem(aten::max_pool2d_with_indices, 0)`.
+    Constant(i64),
     /// An operator and its operands; no operands means that they are not looked at.
     Op(&'static Spelling, &'static [PatternTree]),
 }
@@ -65,12 +67,27 @@ impl Pattern {
 
 const fn tree_head(tree: &PatternTree) -> Option<&'static Spelling> {
     match tree {
-        PatternTree::Any => None,
+        PatternTree::Any | PatternTree::Constant(_) => None,
         PatternTree::Op(spelling, [.., last]) => match tree_head(last) {
             Some(head) => Some(head),
             None => Some(spelling),
         },
         PatternTree::Op(spelling, []) => Some(spelling),
+    }
+}
+
+impl PatternTree {
+    /// The operator that operands lead to, from the last operator on.
+    pub const fn at(&self, path: &[u8]) -> Option<&'static Spelling> {
+        match (self, path) {
+            (PatternTree::Op(spelling, _), []) => Some(spelling),
+            (PatternTree::Op(_, operands), [first, rest @ ..])
+                if (*first as usize) < operands.len() =>
+            {
+                operands[*first as usize].at(rest)
+            }
+            _ => None,
+        }
     }
 }
 
@@ -91,6 +108,7 @@ const fn chain_hash(chain: &[&Spelling]) -> u32 {
 const fn tree_hash(tree: &PatternTree) -> u32 {
     match tree {
         PatternTree::Any => 1,
+        PatternTree::Constant(value) => mix(3, *value as u32),
         PatternTree::Op(spelling, operands) => {
             let mut hash = mix(2, spelling.hash);
             let mut i = 0;
@@ -220,6 +238,7 @@ impl fmt::Display for PatternTree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             PatternTree::Any => f.write_str("_"),
+            PatternTree::Constant(value) => write!(f, "{value}"),
             PatternTree::Op(spelling, []) => f.write_str(spelling.dsl),
             PatternTree::Op(spelling, operands) => {
                 write!(f, "{}(", spelling.dsl)?;
@@ -250,6 +269,53 @@ pub enum Fuser {
     ConvTransposeBn,
     /// Batch normalization folded into a linear layer: `linear_bn`.
     LinearBn,
+    /// The same with a leaky ReLU behind it: `linear_bn_leaky_relu`.
+    LinearBnLeakyRelu,
+    /// A convolution whose output another value is added to: `conv_add`.
+    ConvAdd,
+    /// The same with batch normalization folded: `conv_bn_add`.
+    ConvBnAdd,
+    /// A convolution, the sum and a ReLU: `conv_add_relu`.
+    ConvAddRelu,
+    /// The same with batch normalization folded: `conv_bn_add_relu`.
+    ConvBnAddRelu,
+}
+
+impl Fuser {
+    /// Every one.
+    pub const ALL: [Fuser; 10] = [
+        Self::Sequential,
+        Self::ConvBn,
+        Self::ConvBnRelu,
+        Self::ConvTransposeBn,
+        Self::LinearBn,
+        Self::LinearBnLeakyRelu,
+        Self::ConvAdd,
+        Self::ConvBnAdd,
+        Self::ConvAddRelu,
+        Self::ConvBnAddRelu,
+    ];
+
+    /// How a spec names it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sequential => "sequential",
+            Self::ConvBn => "conv_bn",
+            Self::ConvBnRelu => "conv_bn_relu",
+            Self::ConvTransposeBn => "conv_transpose_bn",
+            Self::LinearBn => "linear_bn",
+            Self::LinearBnLeakyRelu => "linear_bn_leaky_relu",
+            Self::ConvAdd => "conv_add",
+            Self::ConvBnAdd => "conv_bn_add",
+            Self::ConvAddRelu => "conv_add_relu",
+            Self::ConvBnAddRelu => "conv_bn_add_relu",
+        }
+    }
+
+    /// The one that a spec names so.
+    pub fn from_name(name: &str) -> Option<Fuser> {
+        Self::ALL.into_iter().find(|fuser| fuser.name() == name)
+    }
 }
 
 /// What a backend says of one pattern (`torch.ao.quantization.backend_config.BackendPatternConfig`).
@@ -273,7 +339,8 @@ pub struct BackendPatternConfig {
     pub fused_module: Option<&'static Spelling>,
     /// How fusion makes it.
     pub fuser: Option<Fuser>,
-    /// The operand path to the root of a tree pattern, where it is not the default.
+    /// The operands to go through from a tree pattern's last operator to its root, where that is not the
+    /// innermost along the last operands: `[0, 1]` is the second operand of the first operand.
     pub root_node: Option<&'static [u8]>,
     /// The operand paths to a tree pattern's further inputs.
     pub extra_inputs: &'static [&'static [u8]],
@@ -286,6 +353,14 @@ pub struct BackendPatternConfig {
 }
 
 impl BackendPatternConfig {
+    /// The operator that decides which kernel runs: [`Pattern::head`], or what `root_node` leads to.
+    pub const fn head(&self) -> Option<&'static Spelling> {
+        match (&self.pattern, self.root_node) {
+            (Pattern::Tree(tree), Some(path)) => tree.at(path),
+            (pattern, _) => pattern.head(),
+        }
+    }
+
     /// A pattern with defaults for the rest.
     pub const fn new(pattern: Pattern) -> Self {
         Self {

@@ -76,6 +76,17 @@ pub enum ObserverKind {
     ReuseInput,
 }
 
+/// The class that stands in for rounding while a network is trained (`torch.ao.quantization.fake_quantize`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum FakeQuantize {
+    /// `FakeQuantize`: observes, then quantizes and dequantizes.
+    Plain,
+    /// `FusedMovingAvgObsFakeQuantize`: the same in one step, for moving averages.
+    FusedMovingAvgObs,
+    /// `FixedQParamsFakeQuantize`: with given parameters.
+    FixedQParams,
+}
+
 /// An observer class with its arguments.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct ObserverSpec {
@@ -95,6 +106,8 @@ pub struct ObserverSpec {
     pub reduce_range: bool,
     /// Whether activations are quantized while the model runs.
     pub is_dynamic: bool,
+    /// The class around the observer where a network is trained for quantization; calibration does not need it.
+    pub fake_quantize: Option<FakeQuantize>,
 }
 
 /// `torch.finfo(torch.float32).eps`, the observers' default smallest scale.
@@ -111,6 +124,7 @@ impl ObserverSpec {
             eps: Some(EPS),
             reduce_range: false,
             is_dynamic: false,
+            fake_quantize: None,
         }
     }
 
@@ -160,6 +174,33 @@ impl ObserverSpec {
         Self {
             eps: None,
             ..Self::computing(kind, dtype, QScheme::PerTensorAffine)
+        }
+    }
+
+    /// `MovingAverageMinMaxObserver` with torch's constant, 0.01.
+    pub const fn moving_average(dtype: DType, qscheme: QScheme) -> Self {
+        let averaging_constant = 0.01;
+        Self::computing(
+            ObserverKind::MovingAverageMinMax { averaging_constant },
+            dtype,
+            qscheme,
+        )
+    }
+
+    /// `MovingAveragePerChannelMinMaxObserver` over axis 0 with torch's constant, 0.01.
+    pub const fn moving_average_per_channel(dtype: DType, qscheme: QScheme) -> Self {
+        let kind = ObserverKind::MovingAveragePerChannelMinMax {
+            averaging_constant: 0.01,
+            ch_axis: 0,
+        };
+        Self::computing(kind, dtype, qscheme)
+    }
+
+    /// Inside a class for training.
+    pub const fn fake_quantize(self, class: FakeQuantize) -> Self {
+        Self {
+            fake_quantize: Some(class),
+            ..self
         }
     }
 
@@ -335,6 +376,42 @@ impl QConfig {
         weight: ObserverSpec::min_max(DType::quint8, QScheme::PerTensorAffine),
     };
 
+    /// `default_fused_wt_fake_quant`
+    const FUSED_WEIGHT: ObserverSpec =
+        ObserverSpec::moving_average(DType::qint8, QScheme::PerTensorSymmetric)
+            .range(-128, 127)
+            .fake_quantize(FakeQuantize::FusedMovingAvgObs);
+    /// `default_fused_per_channel_wt_fake_quant`
+    const FUSED_PER_CHANNEL_WEIGHT: ObserverSpec =
+        ObserverSpec::moving_average_per_channel(DType::qint8, QScheme::PerChannelSymmetric)
+            .range(-128, 127)
+            .fake_quantize(FakeQuantize::FusedMovingAvgObs);
+    /// `default_weight_fake_quant`
+    #[cfg(feature = "alloc")]
+    pub(crate) const WEIGHT_FAKE_QUANT: ObserverSpec =
+        Self::FUSED_WEIGHT.fake_quantize(FakeQuantize::Plain);
+
+    /// `get_default_qat_qconfig("qnnpack")`.
+    pub const QNNPACK_QAT: QConfig = QConfig {
+        activation: ObserverSpec::moving_average(DType::quint8, QScheme::PerTensorAffine)
+            .range(0, 255)
+            .fake_quantize(FakeQuantize::FusedMovingAvgObs),
+        weight: Self::FUSED_WEIGHT,
+    };
+    /// `get_default_qat_qconfig("x86")`, the same as for `fbgemm`.
+    pub const X86_QAT: QConfig = QConfig {
+        activation: ObserverSpec {
+            reduce_range: true,
+            ..Self::QNNPACK_QAT.activation
+        },
+        weight: Self::FUSED_PER_CHANNEL_WEIGHT,
+    };
+    /// `get_default_qat_qconfig("onednn")`.
+    pub const ONEDNN_QAT: QConfig = QConfig {
+        weight: Self::FUSED_PER_CHANNEL_WEIGHT,
+        ..Self::QNNPACK_QAT
+    };
+
     /// Every named qconfig, with PyTorch's name.
     pub const NAMED: &'static [(&'static str, QConfig)] = &[
         ("default_qconfig", Self::DEFAULT),
@@ -364,6 +441,9 @@ impl QConfig {
         ("qnnpack", Self::QNNPACK),
         ("x86", Self::X86),
         ("onednn", Self::ONEDNN),
+        ("qnnpack_qat", Self::QNNPACK_QAT),
+        ("x86_qat", Self::X86_QAT),
+        ("onednn_qat", Self::ONEDNN_QAT),
     ];
 
     /// The qconfig of that name.

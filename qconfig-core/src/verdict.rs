@@ -96,6 +96,9 @@ pub enum Rule {
         /// The backend's zero point.
         zero_point: i64,
     },
+    /// The operator answers with something else than a tensor: its size.
+    #[error("its output is no tensor")]
+    NoTensor,
     /// The observer's fixed parameters are others.
     #[error("the observer's fixed scale {} and zero point {} are not the backend's {} and {}", found.0, found.1, bound.0, bound.1)]
     FixedQParams {
@@ -127,7 +130,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}: {}", self.dtype_config, self.place, self.rule)?;
         if self.origin.line > 0 {
-            write!(f, " ({}:{})", self.origin.file, self.origin.line)?;
+            write!(f, " ({})", self.origin)?;
         }
         Ok(())
     }
@@ -213,8 +216,12 @@ pub fn satisfies(
 }
 
 /// Why one dtype config does not apply, or `None` where it does. `weight` and `bias` say whether they
-/// are looked at.
-fn reason(config: &DTypeConfig, qconfig: &QConfig, weight: bool, bias: bool) -> Option<Reason> {
+/// are looked at, `tensor` whether the output is one.
+fn reason(
+    config: &DTypeConfig,
+    qconfig: &QConfig,
+    (weight, bias, tensor): (bool, bool, bool),
+) -> Option<Reason> {
     let because = |place, rule, origin: Origin| {
         let origin = if origin.line > 0 {
             origin
@@ -276,6 +283,9 @@ fn reason(config: &DTypeConfig, qconfig: &QConfig, weight: bool, bias: bool) -> 
         }
     }
     if let Some(output) = &config.output {
+        if !tensor {
+            return because(Place::Output, Rule::NoTensor, config.origin);
+        }
         let found = if activation.is_dynamic {
             DType::float32
         } else {
@@ -306,13 +316,14 @@ impl BackendConfig {
     /// PyTorch reads from what the backend says of that operator alone. It does not look at a module's;
     /// [`BackendPatternConfig::strict_verdict`] does.
     pub fn verdict(&self, config: &BackendPatternConfig, qconfig: &QConfig) -> Verdict {
-        let head = config.pattern.head().filter(|head| {
+        let head = config.head().filter(|head| {
             matches!(
                 head.kind,
                 SpellingKind::Functional
                     | SpellingKind::Function
                     | SpellingKind::Operator
                     | SpellingKind::Method
+                    | SpellingKind::Aten
             )
         });
         let arguments = head
@@ -332,9 +343,11 @@ impl BackendPatternConfig {
 
     /// The first dtype config that nothing speaks against.
     fn first(&self, qconfig: &QConfig, weight: bool, bias: bool) -> Verdict {
+        // PyTorch knows `size` by name (`all_node_args_have_no_tensors`)
+        let tensor = self.head().is_none_or(|head| head.path != "size");
         let mut reasons = Vec::new();
         for (at, config) in self.dtype_configs.iter().enumerate() {
-            match reason(config, qconfig, weight, bias) {
+            match reason(config, qconfig, (weight, bias, tensor)) {
                 None => {
                     return Verdict {
                         dtype_config: Some(at),

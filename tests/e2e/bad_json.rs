@@ -7,12 +7,12 @@ use qconfig_core::owned::{
     BackendConfig, Chain, DTypeConfig, DTypeWithConstraints, Nested, PatternConfig, Problem,
     ProblemKind,
 };
-use qconfig_core::{BoundProblem, ConfigProblem, DType, ObservationType, PatternProblem};
+use qconfig_core::{BoundProblem, ConfigProblem, DType, Fuser, ObservationType, PatternProblem};
 use qconfig_tests::golden;
 use serde_json::{Value, json};
 
 fn qnnpack() -> Value {
-    golden::json("qnnpack.json")
+    golden::json("backends/qnnpack.json.gz")
 }
 
 fn read(value: Value) -> BackendConfig {
@@ -25,7 +25,7 @@ fn problems(value: Value) -> Vec<Problem> {
 
 #[test]
 fn an_unknown_dtype_is_named_with_its_line() {
-    let text = golden::text("qnnpack.json").replacen("\"quint8\"", "\"quint9\"", 1);
+    let text = golden::text("backends/qnnpack.json.gz").replacen("\"quint8\"", "\"quint9\"", 1);
     let line = 1 + text
         .lines()
         .position(|line| line.contains("quint9"))
@@ -48,7 +48,7 @@ fn an_unknown_field_is_named() {
 
 #[test]
 fn truncated_json_is_an_error_at_its_end() {
-    let text = golden::text("qnnpack.json");
+    let text = golden::text("backends/qnnpack.json.gz");
     let text = text.trim_end();
     for part in [0, 1, text.len() / 3, text.len() / 2, text.len() - 1] {
         let error = serde_json::from_str::<BackendConfig>(&text[..part]).unwrap_err();
@@ -259,7 +259,7 @@ proptest! {
 
     #[test]
     fn mutated_text_never_panics(changes in prop::collection::vec((any::<Index>(), any::<u8>(), 0..3u8), 1..8)) {
-        let text = golden::text("qnnpack.json");
+        let text = golden::text("backends/qnnpack.json.gz");
         let mut bytes = text.into_bytes();
         for (at, byte, kind) in changes {
             let at = at.index(bytes.len());
@@ -358,21 +358,31 @@ fn pattern_config() -> impl Strategy<Value = PatternConfig> {
         observation(),
         vec(dtype_config(), 0..3),
         (of(path()), of(path()), of(path()), of(path())),
+        (
+            of(prop::sample::select(Fuser::ALL.to_vec())),
+            of(vec(any::<u8>(), 0..4)),
+            vec(vec(any::<u8>(), 0..4), 0..3),
+        ),
         btree_map(any::<u8>(), observation(), 0..3),
         btree_map("[a-z]{1,6}", any::<u8>(), 0..3),
     )
         .prop_map(
-            |(pattern, observation_type, dtype_configs, modules, by_args, args)| PatternConfig {
-                pattern: pattern.0,
-                pattern_complex_format: pattern.1,
-                observation_type,
-                dtype_configs,
-                root_module: modules.0,
-                qat_module: modules.1,
-                reference_quantized_module_for_root: modules.2,
-                fused_module: modules.3,
-                num_tensor_args_to_observation_type: by_args,
-                input_type_to_index: args,
+            |(pattern, observation_type, dtype_configs, modules, fusion, by_args, args)| {
+                PatternConfig {
+                    pattern: pattern.0,
+                    pattern_complex_format: pattern.1,
+                    observation_type,
+                    dtype_configs,
+                    root_module: modules.0,
+                    qat_module: modules.1,
+                    reference_quantized_module_for_root: modules.2,
+                    fused_module: modules.3,
+                    fuser_method: fusion.0,
+                    root_node: fusion.1,
+                    extra_inputs: fusion.2,
+                    num_tensor_args_to_observation_type: by_args,
+                    input_type_to_index: args,
+                }
             },
         )
 }

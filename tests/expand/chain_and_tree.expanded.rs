@@ -67,8 +67,8 @@ static SHAPES: qconfig::__private::BackendConfig = {
         __q::BackendPatternConfig {
             dtype_configs: DTYPE_CONFIGS_0,
             kernels: &[__q::Some(0)],
-            root_node: __q::Some(&[1, 0]),
-            extra_inputs: &[&[0]],
+            root_node: __q::Some(&[0, 1, 0]),
+            extra_inputs: &[&[0, 0]],
             origin: __q::Origin {
                 file: "spec.rs",
                 line: 7,
@@ -235,6 +235,7 @@ const _: () = {
         "Conv",
         shapes::Backend::KERNEL_0,
         &shapes::cfg::w::CONFIG,
+        true,
     );
     const _: () = __q::check::chain(
         &[
@@ -250,9 +251,9 @@ macro_rules! __qconfig_spec {
         $($callback)* ! { $($rest)* { backend SHAPES = "shapes"; config w { input :
         quint8, output : quint8, weight : qint8, bias : f32 } pattern nn::Conv2d + {
         nn::ReLU | F::relu } : w { fuser : sequential; fused : nni::ConvReLU2d; kernel =>
-        $crate::Conv; } pattern relu(add(_, bn2d(conv2d))) : w { root_node : [1, 0];
-        extra_inputs : [[0]]; kernel => $crate::Conv; } pattern conv2d + $crate::Mish : w
-        { kernel none; } } }
+        $crate::Conv; } pattern relu(add(_, bn2d(conv2d))) : w { root_node : [0, 1, 0];
+        extra_inputs : [[0, 0]]; kernel => $crate::Conv; } pattern conv2d + $crate::Mish
+        : w { kernel none; } } }
     };
 }
 #[doc(hidden)]

@@ -267,11 +267,13 @@ const _: () = {
         "Fast",
         cond::Backend::KERNEL_0,
         &cond::cfg::a::CONFIG,
+        false,
     );
     const _: () = __q::check::kernel(
         "Plain",
         cond::Backend::KERNEL_1,
         &cond::cfg::a::CONFIG,
+        false,
     );
     #[cfg(feature = "signed")]
     #[cfg(feature = "fast")]
@@ -279,18 +281,21 @@ const _: () = {
         "Fast",
         cond::Backend::KERNEL_0,
         &cond::cfg::b::CONFIG,
+        false,
     );
     #[cfg(feature = "signed")]
     const _: () = __q::check::kernel(
         "Plain",
         cond::Backend::KERNEL_1,
         &cond::cfg::b::CONFIG,
+        false,
     );
     #[cfg(feature = "mul")]
     const _: () = __q::check::kernel(
         "Mul",
         cond::Backend::KERNEL_2,
         &cond::cfg::a::CONFIG,
+        false,
     );
 };
 #[cfg(feature = "backend")]

@@ -155,6 +155,7 @@ const _: () = {
         "Add",
         one::Backend::KERNEL_0,
         &one::cfg::plain::CONFIG,
+        false,
     );
 };
 #[doc(hidden)]

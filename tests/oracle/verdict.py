@@ -1,17 +1,18 @@
-"""Record torch's verdict on every pattern of a backend with many qconfigs.
+"""Record torch's verdict on every pattern of every backend with many qconfigs.
 
 How to run (from the root of the repository):
 
     pip install torch==2.8.0 numpy safetensors
     python tests/oracle/verdict.py
 
-writes `tests/golden/verdicts.json.gz` and `tests/golden/qnnpack_qconfig_mapping.json`
-(`get_default_qconfig_mapping("qnnpack")`). Deterministic; nothing random in it.
+writes `tests/golden/verdicts/BACKEND.json.gz` and `tests/golden/qconfig_mappings.json.gz`
+(`get_default_qconfig_mapping` and `get_default_qat_qconfig_mapping` of each engine that has one).
+Deterministic; nothing random in it.
 
 How the verdict is defined
 ==========================
 For each entry of the backend config a graph is made that holds the pattern once, unfused: `x` (and
-`y` for binary operators) are placeholders, functional operators with an `input_type_to_index` get
+`y` for binary operators, and one for each `MatchAllNode` of a nested pattern) are placeholders, functional operators with an `input_type_to_index` get
 placeholders for weight and bias at those positions, modules are empty instances of the class.
 torch's own functions then do the rest: `_find_matches` (with this one pattern),
 `_set_target_dtype_info_for_matched_node_pattern` (steps 1 of `insert_observers_for_model`), and
@@ -58,7 +59,8 @@ In formulas, with D a dtype config, Q the qconfig and A, W its activation and we
 `satisfies` is recorded for input, output (both with the activation) and weight, whatever the dtypes.
 Torch cannot answer the overall question where `get_qconfig_dtypes` fails, because it calls
 `qconfig.activation()` and `qconfig.weight()` and reads `.dtype` of both: an activation or weight of
-`None` (TypeError) or `torch.nn.Identity` (AttributeError). There `supported` is null and `error`
+`None` (TypeError) or `torch.nn.Identity` (AttributeError); nor for nested patterns whose root is deeper than
+one operand, as it hands their root_node_getter a flattened match (ValueError). There `supported` is null and `error`
 says why.
 
 `strict` is not a decision of torch's prepare. It is what the same functions say when weight and bias
@@ -70,8 +72,8 @@ an unsupported pattern's targets were reset to float32; a dtype config with floa
 (`Embedding`, `EmbeddingBag`) then matches whatever the qconfig was, and torch treats the node as observed. The
 first answer is the one recorded. And torch never uses `first`: it asks only whether any dtype config matches.
 
-Layout of verdicts.json.gz
-==========================
+Layout of verdicts/BACKEND.json.gz
+==================================
     torch      "2.8.0"
     backend    "qnnpack"
     qconfigs   [{name, activation, weight}]; an observer is null or an object:
@@ -80,7 +82,7 @@ Layout of verdicts.json.gz
                  dtype, qscheme, quant_min, quant_max, eps, reduce_range, is_dynamic, ch_axis,
                  averaging_constant, bins, scale, zero_point: the attributes it has after
                  construction, absent where it has none; `args`: the constructor's arguments as given
-    patterns   [{pattern, weight_arg, bias_arg, dtype_configs}]: index and name as in qnnpack.json,
+    patterns   [{pattern, weight_arg, bias_arg, dtype_configs}]: index and name as in backends/BACKEND.json.gz,
                whether the root has weight / bias arguments, and the number of dtype configs
     verdicts   verdicts[pattern][qconfig] = {supported, first, strict, strict_first, configs, error?}
                  configs[i] = {input, output, weight: satisfies as above (bool; null where the observer
@@ -100,16 +102,18 @@ import warnings
 import numpy as np
 import torch
 import torch.ao.quantization.quantize_fx  # noqa: F401
-from torch.ao.quantization import QConfig, get_default_qconfig_mapping, observer as obs
+from torch.ao.quantization import (
+    QConfig, get_default_qat_qconfig_mapping, get_default_qconfig_mapping, observer as obs)
 from torch.ao.quantization import fake_quantize as fq
 from torch.ao.quantization import qconfig as qc
-from torch.ao.quantization.backend_config import get_qnnpack_backend_config
+from torch.ao.quantization.backend_config import utils
 from torch.ao.quantization.fx.match_utils import _find_matches
 from torch.ao.quantization.fx.quantize_handler import _get_pattern_to_quantize_handlers
 from torch.ao.quantization.fx.utils import _qconfig_satisfies_dtype_config_constraints as satisfies
 
-from torch.ao.quantization.utils import get_qconfig_dtypes
+from torch.ao.quantization.utils import MatchAllNode, get_qconfig_dtypes
 
+from backend_config import BACKENDS, name as name_of
 from names import TORCH_VERSION, dtype_name, public_name
 
 # `fx.prepare` names a function in its package, the module is only in the table of modules
@@ -280,8 +284,9 @@ def qconfigs():
 
 # ---------------------------------------------------------------- graphs
 
-BINARY = {"operator.add", "torch.add", "operator.mul", "torch.mul", "torch.matmul"}
-LISTS = {"torch.cat", "torch.stack"}
+BINARY = {"operator.add", "torch.add", "operator.mul", "torch.mul", "operator.sub", "torch.sub",
+          "torch.matmul", "torch.ops.aten.add.Tensor", "torch.ops.aten.add_.Tensor"}
+LISTS = {"torch.cat", "torch.stack", "torch.concat", "torch.concatenate"}
 
 
 class Case:
@@ -290,42 +295,30 @@ class Case:
     def __init__(self, backend, complex_format, config):
         self.config = config
         self.pattern = complex_format
-        chain = config.pattern if isinstance(config.pattern, tuple) else (config.pattern,)
+        self.backend = backend
         self.root = torch.nn.Module()
-        graph = torch.fx.Graph()
-        node = graph.placeholder("x")
         self.root_args = set()
-        for i, item in enumerate(chain):
-            args = [node]
-            if i == 0:
-                if public_name(item) in BINARY:
-                    args.append(graph.placeholder("y"))
-                if public_name(item) in LISTS:
-                    args = [[node, graph.placeholder("y")]]
-                own = backend._pattern_complex_format_to_config.get(item)
-                index = own._input_type_to_index if own is not None else {}
-                for name, at in sorted(index.items(), key=lambda kv: kv[1]):
-                    args += [None] * (at - len(args))
-                    args.append(graph.placeholder(name))
-                    self.root_args.add(name)
-            if isinstance(item, type):
-                module = item.__new__(item)
-                torch.nn.Module.__init__(module)
-                module.training = False
-                self.root.add_module(f"m{i}", module)
-                node = graph.call_module(f"m{i}", tuple(args))
-            elif isinstance(item, str):
-                node = graph.call_method(item, tuple(args))
-            else:
-                node = graph.call_function(item, tuple(args))
+        self.count = 0
+        graph = self.graph = torch.fx.Graph()
+        if config.pattern is None:
+            node = self.nested(complex_format)
+        else:
+            chain = config.pattern if isinstance(config.pattern, tuple) else (config.pattern,)
+            node = self.first(chain[0])
+            for item in chain[1:]:
+                node = self.call(item, [node])
         graph.output(node)
-        self.graph = graph
         self.modules = dict(self.root.named_modules())
         handlers = {complex_format: _get_pattern_to_quantize_handlers(backend)[complex_format]}
-        matches = _find_matches(graph, self.modules, handlers, {})
+        roots = utils.get_fusion_pattern_to_root_node_getter(backend)
+        try:
+            matches = _find_matches(graph, self.modules, handlers, roots)
+        except ValueError:  # see `record`
+            matches = _find_matches(graph, self.modules, handlers, {})
         (self.last, self.matched, pattern, self.handler) = matches[node.name]
         assert pattern == complex_format and self.last is node
-        assert len(matches) == len(chain)
+        operators = [n for n in graph.nodes if n.op.startswith("call")]
+        assert len(operators) == self.count and all(n.name in matches for n in operators)
         # the same backend config with one dtype config of this pattern at a time
         self.single = []
         for dtype_config in config.dtype_configs:
@@ -335,6 +328,50 @@ class Case:
             b._pattern_complex_format_to_config = dict(backend._pattern_complex_format_to_config)
             b._pattern_complex_format_to_config[complex_format] = one
             self.single.append(b)
+
+    def placeholder(self, stem):
+        return self.graph.placeholder(f"{stem}_{len(self.graph.nodes)}")
+
+    def call(self, item, args):
+        self.count += 1
+        if isinstance(item, type):
+            module = item.__new__(item)
+            torch.nn.Module.__init__(module)
+            module.training = False
+            name = f"m{self.count}"
+            self.root.add_module(name, module)
+            return self.graph.call_module(name, tuple(args))
+        if isinstance(item, str):
+            return self.graph.call_method(item, tuple(args))
+        return self.graph.call_function(item, tuple(args))
+
+    def first(self, item):
+        """The operator that begins a chain: its arguments are placeholders."""
+        own = self.backend._pattern_complex_format_to_config.get(item)
+        index = dict(own._input_type_to_index) if own is not None else {}
+        self.root_args |= set(index) - {"input"}
+        at = index.pop("input", 0)
+        while at in index.values():
+            at += 1
+        args = [None] * (max([at, *index.values()]) + 1)
+        args[at] = self.placeholder("x")
+        for name, place in index.items():
+            args[place] = self.placeholder(name)
+        if name_of(item) in BINARY:
+            args.append(self.placeholder("y"))
+        if name_of(item) in LISTS:
+            args = [[args[0], self.placeholder("y")]]
+        return self.call(item, args)
+
+    def nested(self, pattern):
+        """A nested pattern: operator first; an operator without operands takes a placeholder."""
+        if pattern is MatchAllNode:
+            return self.placeholder("any")
+        if isinstance(pattern, int):
+            return pattern
+        if not isinstance(pattern, tuple):
+            return self.first(pattern)
+        return self.call(pattern[0], [self.nested(p) for p in pattern[1:]])
 
     def set_target(self, qconfig, backend):
         for node in self.graph.nodes:
@@ -372,11 +409,13 @@ def first_true(items):
     return next((i for i, x in enumerate(items) if x), None)
 
 
-def main():
-    golden = pathlib.Path(__file__).resolve().parents[1] / "golden"
-    warnings.simplefilter("ignore")
-    backend = get_qnnpack_backend_config()
-    all_qconfigs = qconfigs()
+def write(path, value):
+    path.parent.mkdir(exist_ok=True)
+    with open(path, "wb") as f, gzip.GzipFile("", "wb", 9, f, mtime=0) as z:
+        z.write(json.dumps(value, separators=(",", ":")).encode())
+
+
+def record(title, backend, all_qconfigs, golden):
     cases = [Case(backend, p, c) for p, c in backend._pattern_complex_format_to_config.items()]
 
     # constraints depend only on the dtype config and the qconfig
@@ -407,10 +446,17 @@ def main():
                 entry["error"] = f"{type(e).__name__}: {e}"
             else:
                 case.set_target(qconfig, backend)
-                single = [case.supported(qconfig, b) for b in case.single]
-                entry["supported"] = case.supported(qconfig, backend)
-                assert entry["supported"] == any(single)
-                entry["first"] = first_true(single)
+                try:
+                    single = [case.supported(qconfig, b) for b in case.single]
+                except ValueError as e:
+                    # torch flattens what it matched, and the pattern's own root_node_getter then fails: such
+                    # patterns are for fusion, prepare never meets them
+                    assert case.config.pattern is None
+                    entry["error"] = f"{type(e).__name__}: {e}"
+                else:
+                    entry["supported"] = case.supported(qconfig, backend)
+                    assert entry["supported"] == any(single)
+                    entry["first"] = first_true(single)
             for i, d in enumerate(dtype_configs):
                 got = part(d, name, qconfig)
                 c = {k: v[0] for k, v in got.items()}
@@ -437,34 +483,48 @@ def main():
         verdicts.append(row)
     out = {
         "torch": TORCH_VERSION,
-        "backend": "qnnpack",
+        "backend": title,
         "qconfigs": [{"name": n, **describe_qconfig(q)} for n, q in all_qconfigs.items()],
         "patterns": [
-            {"pattern": public_name(c.config.pattern), "weight_arg": "weight" in c.root_args,
+            {"pattern": name_of(c.pattern if c.config.pattern is None else c.config.pattern), "weight_arg": "weight" in c.root_args,
              "bias_arg": "bias" in c.root_args, "dtype_configs": len(c.config.dtype_configs)}
             for c in cases],
         "verdicts": verdicts,
     }
-    path = golden / "verdicts.json.gz"
-    with open(path, "wb") as f, gzip.GzipFile("", "wb", 9, f, mtime=0) as z:
-        z.write(json.dumps(out, separators=(",", ":")).encode())
-    mapping = get_default_qconfig_mapping("qnnpack")
-    assert not mapping.module_name_qconfigs and not mapping.module_name_regex_qconfigs
-    assert not mapping.module_name_object_type_order_qconfigs
-    dump = {
-        "torch": TORCH_VERSION,
-        "global": describe_qconfig(mapping.global_qconfig),
-        "object_types": [
-            {"object_type": public_name(t), **describe_qconfig(q)}
-            for t, q in mapping.object_type_qconfigs.items()],
-    }
-    (golden / "qnnpack_qconfig_mapping.json").write_text(json.dumps(dump, indent=1) + "\n")
-    print(len(cases), "patterns x", len(all_qconfigs), "qconfigs", counts, path.stat().st_size, "bytes")
+    path = golden / "verdicts" / f"{title}.json.gz"
+    write(path, out)
+    print(title, len(cases), "patterns x", len(all_qconfigs), "qconfigs", counts, path.stat().st_size, "bytes")
     codes = {}
     for v in parts.values():
         for ok, code in v.values():
             codes[code] = codes.get(code, 0) + 1
     print("reasons", codes)
+
+
+def mapping(m):
+    assert not m.module_name_qconfigs and not m.module_name_regex_qconfigs
+    assert not m.module_name_object_type_order_qconfigs
+    return {
+        "global": describe_qconfig(m.global_qconfig),
+        "object_types": [
+            {"object_type": public_name(t), **describe_qconfig(q)}
+            for t, q in m.object_type_qconfigs.items()],
+    }
+
+
+def main():
+    golden = pathlib.Path(__file__).resolve().parents[1] / "golden"
+    warnings.simplefilter("ignore")
+    all_qconfigs = qconfigs()
+    for title, get in BACKENDS.items():
+        record(title, get(), all_qconfigs, golden)
+    mappings = {"torch": TORCH_VERSION}
+    for engine in ["fbgemm", "qnnpack", "x86", "onednn"]:
+        mappings[engine] = {
+            "default": mapping(get_default_qconfig_mapping(engine)),
+            "qat": mapping(get_default_qat_qconfig_mapping(engine)),
+        }
+    write(golden / "qconfig_mappings.json.gz", mappings)
 
 
 if __name__ == "__main__":

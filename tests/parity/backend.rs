@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use qconfig_backends::QNNPACK;
 use qconfig_core::operator::{SPELLINGS, by_path};
-use qconfig_core::{Pattern, owned};
+use qconfig_core::owned;
 use qconfig_tests::golden;
 use serde_json::Value;
+
+use crate::BACKENDS;
 
 /// The first difference of two JSON values, with its place.
 fn difference(found: &Value, expected: &Value, place: &str) -> Option<String> {
@@ -33,93 +34,102 @@ fn difference(found: &Value, expected: &Value, place: &str) -> Option<String> {
 
 #[test]
 fn json_is_torchs() {
-    let found = serde_json::to_value(QNNPACK).unwrap();
-    let expected = golden::json("qnnpack.json");
-    let first = difference(&found, &expected, "qnnpack");
-    assert_eq!(first, None);
-    let pairs: usize = expected["configs"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|config| config["dtype_configs"].as_array().unwrap().len())
-        .sum();
-    assert_eq!((QNNPACK.configs.len(), pairs), (190, 404));
+    for (name, backend, patterns, count) in BACKENDS {
+        let found = serde_json::to_value(backend).unwrap();
+        let expected = golden::json(&format!("backends/{name}.json.gz"));
+        assert_eq!(difference(&found, &expected, name), None);
+        let pairs: usize = expected["configs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|config| config["dtype_configs"].as_array().unwrap().len())
+            .sum();
+        assert_eq!((backend.configs.len(), pairs), (patterns, count), "{name}");
+        println!("{name}: {patterns} entries and {pairs} pairs equal torch's, in order");
+    }
+    assert_eq!(qconfig_backends::ALL.len(), BACKENDS.len());
 }
 
 #[test]
 fn owned_configs_come_back_as_they_went() {
-    let from_static = owned::BackendConfig::from(&QNNPACK);
-    let text = serde_json::to_string_pretty(&QNNPACK).unwrap();
-    let from_json: owned::BackendConfig = serde_json::from_str(&text).unwrap();
-    assert_eq!(from_json, from_static);
-    let from_torch: owned::BackendConfig =
-        serde_json::from_str(&golden::text("qnnpack.json")).unwrap();
-    assert_eq!(from_torch, from_static);
-    assert_eq!(serde_json::to_string_pretty(&from_torch).unwrap(), text);
-    assert_eq!(from_static.check(), Ok(()));
+    for (name, backend, ..) in BACKENDS {
+        let from_static = owned::BackendConfig::from(backend);
+        let text = serde_json::to_string_pretty(backend).unwrap();
+        let from_json: owned::BackendConfig = serde_json::from_str(&text).unwrap();
+        assert_eq!(from_json, from_static);
+        let golden = golden::text(&format!("backends/{name}.json.gz"));
+        let from_torch: owned::BackendConfig = serde_json::from_str(&golden).unwrap();
+        assert_eq!(from_torch, from_static);
+        assert_eq!(serde_json::to_string_pretty(&from_torch).unwrap(), text);
+        assert_eq!(from_static.check(), Ok(()), "{name}");
+    }
 }
 
 #[test]
 fn what_has_no_kernel_is_counted() {
-    let (pairs, bound) = QNNPACK.coverage();
-    assert_eq!(pairs, 404);
-    let mut none: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut counted = 0;
-    for config in QNNPACK.configs {
-        assert_eq!(config.kernels.len(), config.dtype_configs.len());
-        for at in 0..config.dtype_configs.len() {
-            match QNNPACK.kernel(config, at) {
-                Some(kernel) => {
-                    counted += 1;
-                    assert!(QNNPACK.kernel_named(kernel.name).is_some());
-                }
-                None => {
-                    assert_eq!(config.kernels[at], None, "{}", config.pattern);
-                    let head = config.pattern.head().unwrap();
-                    *none.entry(head.operator.name).or_default() += 1;
+    for (name, backend, _, count) in BACKENDS {
+        let (pairs, bound) = backend.coverage();
+        assert_eq!(pairs, count);
+        let mut none: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut counted = 0;
+        for config in backend.configs {
+            assert_eq!(config.kernels.len(), config.dtype_configs.len());
+            for at in 0..config.dtype_configs.len() {
+                match backend.kernel(config, at) {
+                    Some(kernel) => {
+                        counted += 1;
+                        assert!(backend.kernel_named(kernel.name).is_some());
+                    }
+                    None => {
+                        assert_eq!(config.kernels[at], None, "{}", config.pattern);
+                        let head = config.head().unwrap();
+                        *none.entry(head.operator.name).or_default() += 1;
+                    }
                 }
             }
         }
+        assert_eq!(counted, bound);
+        println!(
+            "{name}: {} of {pairs} pairs are `kernel none`, by operator: {none:?}",
+            pairs - bound
+        );
     }
-    assert_eq!(counted, bound);
-    println!(
-        "qnnpack: {} of {pairs} pairs are `kernel none`, by operator: {none:?}",
-        pairs - bound
-    );
 }
 
 #[test]
 fn the_index_finds_what_is_there_and_nothing_else() {
-    let chains: Vec<_> = QNNPACK
-        .configs
-        .iter()
-        .map(|config| match config.pattern {
-            Pattern::Chain(chain) => chain,
-            Pattern::Tree(_) => panic!("qnnpack has no tree"),
-        })
-        .collect();
-    for (config, chain) in QNNPACK.configs.iter().zip(&chains) {
-        assert!(std::ptr::eq(QNNPACK.find(chain).unwrap(), config));
-        assert!(std::ptr::eq(
-            QNNPACK.find_pattern(&config.pattern).unwrap(),
-            config
-        ));
-        let mut longer = chain.to_vec();
-        longer.push(by_path("torch.nn.Dropout").unwrap());
-        assert_eq!(QNNPACK.find(&longer), None, "{}", config.pattern);
-    }
-    assert_eq!(QNNPACK.find(&[]), None);
-    // every chain of one and of two spellings: found exactly if it is a pattern
-    let mut absent = 0;
-    for first in SPELLINGS {
-        for chain in [vec![*first]]
-            .into_iter()
-            .chain(SPELLINGS.iter().map(|second| vec![*first, *second]))
-        {
-            let there = chains.iter().any(|found| **found == *chain);
-            assert_eq!(QNNPACK.find(&chain).is_some(), there, "{chain:?}");
-            absent += usize::from(!there);
+    for (name, backend, patterns, _) in BACKENDS {
+        let chains: Vec<_> = backend
+            .configs
+            .iter()
+            .map(|config| config.pattern.chain())
+            .collect();
+        for (config, chain) in backend.configs.iter().zip(&chains) {
+            assert!(std::ptr::eq(
+                backend.find_pattern(&config.pattern).unwrap(),
+                config
+            ));
+            if chain.is_empty() {
+                continue;
+            }
+            assert!(std::ptr::eq(backend.find(chain).unwrap(), config));
+            let mut longer = chain.to_vec();
+            longer.push(by_path("torch.nn.Dropout").unwrap());
+            assert_eq!(backend.find(&longer), None, "{}", config.pattern);
         }
+        assert_eq!(backend.find(&[]), None);
+        // every chain of one and of two spellings: found exactly if it is a pattern
+        let mut absent = 0;
+        for first in SPELLINGS {
+            for chain in [vec![*first]]
+                .into_iter()
+                .chain(SPELLINGS.iter().map(|second| vec![*first, *second]))
+            {
+                let there = chains.iter().any(|found| **found == *chain);
+                assert_eq!(backend.find(&chain).is_some(), there, "{chain:?}");
+                absent += usize::from(!there);
+            }
+        }
+        println!("{name}: {patterns} patterns found, {absent} chains not");
     }
-    println!("190 patterns found, {absent} chains not");
 }

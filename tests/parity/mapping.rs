@@ -1,14 +1,17 @@
-use qconfig_core::{QConfig, default_qconfig_mapping, qconfig_mapping_with};
+use qconfig_core::{
+    QConfig, QConfigMapping, default_qat_qconfig_mapping, default_qconfig_mapping,
+    qconfig_mapping_with,
+};
 use qconfig_tests::{golden, qconfigs};
+use serde_json::Value;
 
-#[test]
-fn default_mapping_is_torchs() {
-    let expected = golden::json("qnnpack_qconfig_mapping.json");
-    let mapping = default_qconfig_mapping("qnnpack").expect("a known backend");
+use crate::BACKENDS;
+
+fn equal(mapping: &QConfigMapping, expected: &Value, name: &str) {
     assert_eq!(
         mapping.global_qconfig(),
         qconfigs::qconfig(&expected["global"]),
-        "global"
+        "{name}: global"
     );
     let expected: Vec<_> = expected["object_types"]
         .as_array()
@@ -21,16 +24,41 @@ fn default_mapping_is_torchs() {
         .collect();
     let found: Vec<_> = mapping.object_type_qconfigs().collect();
     for (at, (found, expected)) in found.iter().zip(&expected).enumerate() {
-        assert_eq!(found, expected, "object type {at}");
+        assert_eq!(found, expected, "{name}: object type {at}");
     }
     assert_eq!(found.len(), expected.len());
-    println!("global and {} object types equal torch's", found.len());
+    println!(
+        "{name}: global and {} object types equal torch's",
+        found.len()
+    );
+}
+
+#[test]
+fn default_mappings_are_torchs() {
+    let expected = golden::json("qconfig_mappings.json.gz");
+    let mut engines = 0;
+    for (name, ..) in BACKENDS {
+        let (default, qat) = (
+            default_qconfig_mapping(name),
+            default_qat_qconfig_mapping(name),
+        );
+        let expected = &expected[name];
+        if expected.is_null() {
+            // torch raises: it has mappings for engines only
+            assert!(default.is_none() && qat.is_none(), "{name}");
+            continue;
+        }
+        engines += 1;
+        equal(&default.unwrap(), &expected["default"], name);
+        equal(&qat.unwrap(), &expected["qat"], &format!("{name}, QAT"));
+    }
+    assert_eq!(engines, 4);
 }
 
 /// The named qconfigs that the verdicts were made with are ours.
 #[test]
 fn named_qconfigs_are_torchs() {
-    let verdicts = golden::json("verdicts.json.gz");
+    let verdicts = golden::json("verdicts/qnnpack.json.gz");
     let mut equal = 0;
     for described in verdicts["qconfigs"].as_array().unwrap() {
         let name = described["name"].as_str().unwrap();
@@ -44,7 +72,11 @@ fn named_qconfigs_are_torchs() {
         }
     }
     println!("{equal} named qconfigs equal torch's");
-    assert!(equal >= QConfig::NAMED.len(), "{equal}");
+    // those for training are in the mappings
+    let trained = QConfig::NAMED
+        .iter()
+        .filter(|(name, _)| name.ends_with("_qat"));
+    assert_eq!(equal + trained.count(), QConfig::NAMED.len());
 }
 
 #[test]

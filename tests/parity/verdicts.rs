@@ -2,10 +2,13 @@ use std::collections::BTreeMap;
 
 use qconfig_backends::QNNPACK;
 use qconfig_core::{
-    BackendPatternConfig, DTypeWithConstraints, ObserverSpec, QConfig, Rule, satisfies,
+    BackendConfig, BackendPatternConfig, DTypeWithConstraints, ObserverSpec, QConfig, Rule,
+    satisfies,
 };
 use qconfig_tests::{golden, qconfigs};
 use serde_json::Value;
+
+use crate::BACKENDS;
 
 /// The oracle's word for a rule.
 fn code(rule: &Rule) -> &'static str {
@@ -22,6 +25,7 @@ fn code(rule: &Rule) -> &'static str {
 
 /// Compares one pattern with one qconfig; counts decisions.
 struct Comparison {
+    backend: &'static BackendConfig,
     decisions: usize,
     reasons: BTreeMap<String, usize>,
     wrong: Vec<String>,
@@ -69,7 +73,7 @@ impl Comparison {
     ) {
         let position = |at: &Value| at.as_u64().map(|at| at as usize);
         let pattern = config.pattern;
-        let verdict = QNNPACK.verdict(config, qconfig);
+        let verdict = self.backend.verdict(config, qconfig);
         let here = |what: &str| format!("{pattern} with {name}: {what}");
         self.equal(
             || here("supported"),
@@ -117,7 +121,7 @@ impl Comparison {
                 ..*config
             };
             let (usual, strict) = (
-                QNNPACK.verdict(&alone, qconfig),
+                self.backend.verdict(&alone, qconfig),
                 alone.strict_verdict(qconfig),
             );
             self.equal(
@@ -136,19 +140,25 @@ impl Comparison {
 
 #[test]
 fn every_verdict_is_torchs() {
-    let golden = golden::json("verdicts.json.gz");
-    let backend = &QNNPACK;
+    for (name, backend, patterns, _) in BACKENDS {
+        compare_all(name, backend, patterns);
+    }
+}
+
+fn compare_all(name: &str, backend: &'static BackendConfig, count: usize) {
+    let golden = golden::json(&format!("verdicts/{name}.json.gz"));
     let patterns = golden["patterns"].as_array().unwrap();
     let described = golden["qconfigs"].as_array().unwrap();
-    assert_eq!((patterns.len(), described.len()), (190, 79));
-    assert_eq!(backend.configs.len(), 190);
+    assert_eq!((patterns.len(), described.len()), (count, 79));
+    assert_eq!(backend.configs.len(), count);
 
     let mut comparison = Comparison {
+        backend,
         decisions: 0,
         reasons: BTreeMap::new(),
         wrong: Vec::new(),
     };
-    let (mut verdicts, mut skipped) = (0, 0);
+    let (mut verdicts, mut skipped, mut raised) = (0, 0, 0);
     for (at, config) in backend.configs.iter().enumerate() {
         for (with, described) in described.iter().enumerate() {
             let expected = &golden["verdicts"][at][with];
@@ -159,13 +169,24 @@ fn every_verdict_is_torchs() {
                 skipped += 1;
                 continue;
             };
+            // nor can it judge nested patterns whose root lies deeper than one operand
+            if expected["supported"].is_null() {
+                assert!(
+                    config.root_node.is_some_and(|path| path.len() > 1),
+                    "{name}"
+                );
+                raised += 1;
+                continue;
+            }
             comparison.compare(config, &qconfig, name, expected);
             verdicts += 1;
         }
     }
     println!(
-        "{verdicts} verdicts ({} decisions) compared, {skipped} skipped where torch raises; bounds broken: {:?}",
-        comparison.decisions, comparison.reasons
+        "{name}: {verdicts} verdicts ({} decisions) compared, {} skipped where torch raises; bounds broken: {:?}",
+        comparison.decisions,
+        skipped + raised,
+        comparison.reasons
     );
     let wrong = &comparison.wrong;
     let shown = &wrong[..wrong.len().min(20)];
@@ -175,7 +196,7 @@ fn every_verdict_is_torchs() {
         wrong.len(),
         shown.join("\n")
     );
-    assert_eq!(verdicts + skipped, 190 * 79);
+    assert_eq!(verdicts + skipped + raised, count * 79);
 }
 
 /// A module's weight is no argument of its node, so torch does not look at it; the strict verdict does.

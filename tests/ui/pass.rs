@@ -63,8 +63,8 @@ qconfig::backend_config! {
     }
     /// A tree.
     pattern relu(add(_, conv2d + bn2d)): weighted {
-        root_node: [1, 0];
-        extra_inputs: [[0]];
+        root_node: [0, 1, 0];
+        extra_inputs: [[0, 0]];
         kernel none;
     }
     #[allow(no_kernel)]

@@ -1,6 +1,8 @@
 use qconfig_core::kernel::{
-    BlobError, Call, Kernel, KernelFamily, NodeOp, NodeSpec, Refusal, Sizes, Split,
+    BlobError, Call, Kernel, KernelFamily, NodeOp, NodeSpec, Refusal, Signature, Sizes, Split,
 };
+
+use qconfig_core::DType;
 
 use super::{Row, SIGNATURE, WeightAndBias, checked_eps, coefficient, row_moments, variant};
 use crate::affine::stored;
@@ -28,7 +30,11 @@ const TAG: Tag = Tag {
 impl KernelFamily for Q8LayerNorm {
     const KERNEL: &'static Kernel = &Kernel {
         name: NAME,
-        signature: SIGNATURE,
+        signature: Signature {
+            weight: &[DType::float32],
+            bias: &[DType::float32],
+            ..SIGNATURE
+        },
         sizes,
         pack,
         split,

@@ -62,7 +62,7 @@ impl KernelFamily for Q8LinearDynamic {
 
 /// What a dynamic layer takes and gives.
 pub(crate) const SIGNATURE: Signature = Signature {
-    input: &[quint8],
+    input: &[quint8, qint8],
     output: &[float32],
     weight: &[qint8],
     bias: &[float32],

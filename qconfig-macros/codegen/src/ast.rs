@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! spec    = backend item*
-//! library = "groups" header, (group)*
+//! library = "groups" header, (group | template | kernels)*
+//! group   = "group" IDENT "{" (pattern | "ranks" INT "..=" INT "{" .. "}" | "include" IDENT ";")* "}"
 //! item    = attrs (dtype | config | list | group | pattern | remove | use)
 //! configs = IDENT | "[" (IDENT [".."]) % "," "]"
-//! chain   = op % "+" | op "(" (chain | "_") % "," ")"        op = path | "{" path % "|" "}"
+//! chain   = op % "+" | op "(" (chain | "_" | INT) % "," ")"        op = path | "{" path % "|" "}"
 //! ```
 
-use proc_macro2::{Ident, Span};
+use proc_macro2::{Ident, Span, TokenStream};
 use qconfig_core::Fuser;
 use syn::{Attribute, LitStr, Path, Visibility};
 
@@ -32,6 +33,10 @@ pub struct Library {
     pub header: Option<(Visibility, Ident)>,
     /// The groups.
     pub groups: Vec<Group>,
+    /// The sets of kernels.
+    pub kernels: Vec<KernelSet>,
+    /// What stands in the braces of each group and template, to be included by later ones.
+    pub blocks: Vec<(Ident, TokenStream)>,
 }
 
 /// Attributes of a statement, sorted.
@@ -81,6 +86,8 @@ pub enum Item {
     Remove(Remove),
     /// `use groups ..`
     UseGroups(Path),
+    /// `use kernels ..`
+    UseKernels(Ident),
 }
 
 /// `dtype act_qint8 = qint8 { scale >= 2^-12, quant in -127..=127 };`
@@ -190,7 +197,8 @@ pub struct GroupUse {
     pub clauses: Vec<Clause>,
 }
 
-/// `group conv { pattern ..; ranks 1..=3 { pattern ..; } }` in a library.
+/// `group conv { pattern ..; ranks 1..=3 { pattern ..; include conv_nd; } }` in a library. What another
+/// group or a `template` holds is included as if it stood there; a template is no group by itself.
 pub struct Group {
     /// Docs and the like.
     pub attrs: Attrs,
@@ -198,6 +206,15 @@ pub struct Group {
     pub ident: Ident,
     /// Its patterns, in order.
     pub patterns: Vec<PatternItem>,
+}
+
+/// `kernels standard { kernel for add => crate::Q8Add; }` in a library: what `use kernels standard;` binds wherever a
+/// pattern begins with the operator and the spec itself says nothing else.
+pub struct KernelSet {
+    /// `standard`
+    pub ident: Ident,
+    /// What stands in braces.
+    pub clauses: Vec<Clause>,
 }
 
 /// `override pattern sigmoid | tanh: default { fix .. }`; without configs in a library.
@@ -243,6 +260,8 @@ pub enum PatternKind {
 pub enum Tree {
     /// `_`
     Any,
+    /// `0`
+    Constant(i64),
     /// `add(_, conv2d)`
     Op(Op, Vec<Tree>),
 }

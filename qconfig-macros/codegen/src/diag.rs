@@ -128,6 +128,11 @@ impl Diags {
         !self.errors.is_empty()
     }
 
+    /// How many errors there are.
+    pub fn count(&self) -> usize {
+        self.errors.len()
+    }
+
     /// The errors in source order.
     pub fn errors(&self) -> Vec<&Diag> {
         let mut errors: Vec<&Diag> = self.errors.iter().collect();

@@ -5,7 +5,8 @@ use qconfig_core::{DType, DTypeWithConstraints, Fuser};
 use syn::{Attribute, LitStr, Path, Visibility};
 
 use crate::ast::{
-    Attrs, Group, ModuleRole, Observe, Op, PatternExpr, PatternKind, Scale, ScaleValue, Spec, Tree,
+    Attrs, Group, KernelSet, ModuleRole, Observe, Op, PatternExpr, PatternKind, Scale, ScaleValue,
+    Spec, Tree,
 };
 use crate::check;
 use crate::diag::{Diags, Place};
@@ -248,7 +249,10 @@ impl PatternModel {
     pub fn head(&self) -> Option<&Op> {
         match &self.expr.kind {
             PatternKind::Chain(chain) => chain.first(),
-            PatternKind::Tree(tree) => tree.head(),
+            PatternKind::Tree(tree) => match &self.details.root_node {
+                Some(path) => tree.at(path),
+                None => tree.head(),
+            },
         }
     }
 
@@ -284,10 +288,40 @@ impl PatternModel {
 }
 
 impl Tree {
+    /// The operator that operands lead to, from the last operator on.
+    pub fn at(&self, path: &[u8]) -> Option<&Op> {
+        match (self, path) {
+            (Tree::Op(op, _), []) => Some(op),
+            (Tree::Op(_, operands), [first, rest @ ..]) => {
+                operands.get(usize::from(*first))?.at(rest)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether operands lead somewhere, to an operator or not.
+    pub fn leads(&self, path: &[u8]) -> bool {
+        match (self, path) {
+            (_, []) => true,
+            (Tree::Op(_, operands), [first, rest @ ..]) => operands
+                .get(usize::from(*first))
+                .is_some_and(|operand| operand.leads(rest)),
+            _ => false,
+        }
+    }
+
+    /// Its operators, the last one first.
+    pub fn ops<'t>(&'t self, ops: &mut Vec<&'t Op>) {
+        if let Tree::Op(op, operands) = self {
+            ops.push(op);
+            operands.iter().for_each(|operand| operand.ops(ops));
+        }
+    }
+
     /// The innermost operator along the last operands.
     pub fn head(&self) -> Option<&Op> {
         match self {
-            Tree::Any => None,
+            Tree::Any | Tree::Constant(_) => None,
             Tree::Op(op, operands) => operands.last().and_then(Tree::head).or(Some(op)),
         }
     }
@@ -296,6 +330,7 @@ impl Tree {
     pub fn key(&self) -> String {
         match self {
             Tree::Any => "_".into(),
+            Tree::Constant(value) => value.to_string(),
             Tree::Op(op, operands) if operands.is_empty() => op.key(),
             Tree::Op(op, operands) => {
                 let operands: Vec<String> = operands.iter().map(Tree::key).collect();
@@ -307,6 +342,7 @@ impl Tree {
     fn text(&self) -> String {
         match self {
             Tree::Any => "_".into(),
+            Tree::Constant(value) => value.to_string(),
             Tree::Op(op, operands) if operands.is_empty() => op.text(),
             Tree::Op(op, operands) => {
                 let operands: Vec<String> = operands.iter().map(Tree::text).collect();
@@ -359,12 +395,17 @@ pub struct Layer<'a> {
 }
 
 /// Resolves and checks; `layers` go from the oldest ancestor to the spec itself.
-pub fn build(layers: &[Layer<'_>], groups: &[&Group], diags: &mut Diags) -> Option<Model> {
+pub fn build(
+    layers: &[Layer<'_>],
+    groups: &[&Group],
+    sets: &[&KernelSet],
+    diags: &mut Diags,
+) -> Option<Model> {
     let backend = layers.last()?.spec.backend.as_ref()?;
     let mut names = check::names::collect(layers, diags);
     check::bounds::check(&mut names, diags);
     check::configs::check(&mut names, diags);
-    let (patterns, kernels) = check::patterns::spread(layers, groups, &mut names, diags);
+    let (patterns, kernels) = check::patterns::spread(layers, groups, sets, &mut names, diags);
     check::configs::unused(&names, diags);
     if kernels.len() > 255 {
         diags.error(crate::diag::messages::too_many_kernels(&backend.ident));

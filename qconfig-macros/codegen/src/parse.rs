@@ -6,7 +6,7 @@ use syn::ext::IdentExt;
 use syn::parse::{ParseBuffer, ParseStream, Parser};
 use syn::{Attribute, LitStr, Path, Token, Visibility, braced, bracketed, parenthesized, token};
 
-use crate::ast::{Attrs, Backend, Group, Item, Library, PatternItem, Spec};
+use crate::ast::{Attrs, Backend, Group, Item, KernelSet, Library, PatternItem, Spec};
 use crate::diag::{Diag, Diags, Place, messages};
 
 mod bounds;
@@ -147,66 +147,141 @@ fn library_item(input: ParseStream<'_>, library: &mut Library, diags: &mut Diags
         library.header = Some((vis, ident));
         return Ok(());
     }
-    keyword(input, "group")?;
+    if peek_word(input, "kernels") {
+        keyword(input, "kernels")?;
+        let ident: Ident = input.parse()?;
+        let clauses = clauses::block(input, "kernels", diags)?;
+        library.kernels.push(KernelSet { ident, clauses });
+        return Ok(());
+    }
+    let is_template = peek_word(input, "template");
+    if !is_template && !peek_word(input, "group") {
+        return Err(messages::no_group(input.span()).into());
+    }
+    input.call(Ident::parse_any)?;
     let ident: Ident = input.parse()?;
     let (_, content) = braces(input)?;
-    let mut patterns = Vec::new();
-    group_items(&content, &mut patterns, diags);
-    library.groups.push(Group {
-        attrs,
-        ident,
-        patterns,
-    });
+    if let Some((first, _)) = library.blocks.iter().find(|(name, _)| *name == ident) {
+        let first = first.span().start().line;
+        diags.error(messages::group_defined_twice(&ident, first));
+    }
+    let tokens = content.cursor().token_stream();
+    if is_template {
+        // read where it is included
+        content.parse::<TokenStream>()?;
+    } else {
+        let mut block = Block {
+            above: &library.blocks,
+            rank: None,
+            patterns: Vec::new(),
+        };
+        let before = diags.count();
+        block.items(&content, diags);
+        let patterns = block.patterns;
+        if patterns.is_empty() && diags.count() == before {
+            diags.error(messages::empty_group(&ident));
+        }
+        let ident = ident.clone();
+        library.groups.push(Group {
+            attrs,
+            ident,
+            patterns,
+        });
+    }
+    library.blocks.push((ident, tokens));
     Ok(())
 }
 
-fn group_items(input: ParseStream<'_>, patterns: &mut Vec<PatternItem>, diags: &mut Diags) {
-    while !input.is_empty() {
-        let start = input.cursor();
-        if let Err(diag) = group_item(input, patterns, diags) {
-            diags.error(*diag);
-            recover(start, input);
+/// The inside of a group as it is read.
+struct Block<'l> {
+    /// What can be included.
+    above: &'l [(Ident, TokenStream)],
+    /// What `Nd` stands for.
+    rank: Option<String>,
+    /// What has been read.
+    patterns: Vec<PatternItem>,
+}
+
+impl Block<'_> {
+    fn items(&mut self, input: ParseStream<'_>, diags: &mut Diags) {
+        while !input.is_empty() {
+            let start = input.cursor();
+            if let Err(diag) = self.item(input, diags) {
+                diags.error(*diag);
+                recover(start, input);
+            }
         }
     }
-}
 
-fn group_item(
-    input: ParseStream<'_>,
-    patterns: &mut Vec<PatternItem>,
-    diags: &mut Diags,
-) -> PResult<()> {
-    let attrs = attributes(input, diags)?;
-    if peek_word(input, "ranks") {
-        return ranks(input, patterns, diags);
+    fn item(&mut self, input: ParseStream<'_>, diags: &mut Diags) -> PResult<()> {
+        let attrs = attributes(input, diags)?;
+        if peek_word(input, "ranks") {
+            return self.ranks(input, diags);
+        }
+        if peek_word(input, "include") {
+            return self.include(input, diags);
+        }
+        let overrides = modifier(input, "override")?;
+        keyword(input, "pattern")?;
+        let pattern = statements::pattern(input, attrs, overrides, false, diags)?;
+        self.patterns.push(pattern);
+        Ok(())
     }
-    let overrides = modifier(input, "override")?;
-    keyword(input, "pattern")?;
-    patterns.push(statements::pattern(input, attrs, overrides, false, diags)?);
-    Ok(())
-}
 
-/// `ranks 1..=3 { pattern nn::ConvNd; }`: the block once for each rank, `Nd` replaced.
-fn ranks(
-    input: ParseStream<'_>,
-    patterns: &mut Vec<PatternItem>,
-    diags: &mut Diags,
-) -> PResult<()> {
-    keyword(input, "ranks")?;
-    let low: syn::LitInt = input.parse()?;
-    input.parse::<Token![..=]>()?;
-    let high: syn::LitInt = input.parse()?;
-    let (_, content) = braces(input)?;
-    let block: TokenStream = content.parse()?;
-    let (low, high): (u8, u8) = (low.base10_parse()?, high.base10_parse()?);
-    for rank in low..=high {
-        let block = with_rank(block.clone(), &format!("{rank}d"));
+    /// `ranks 1..=3 { pattern nn::ConvNd; }`: the block once for each rank, `Nd` replaced.
+    fn ranks(&mut self, input: ParseStream<'_>, diags: &mut Diags) -> PResult<()> {
+        keyword(input, "ranks")?;
+        let low: syn::LitInt = input.parse()?;
+        input.parse::<Token![..=]>()?;
+        let high: syn::LitInt = input.parse()?;
+        let (_, content) = braces(input)?;
+        let block: TokenStream = content.parse()?;
+        let (from, to): (u8, u8) = (low.base10_parse()?, high.base10_parse()?);
+        if from > to {
+            return Err(messages::empty_ranks(low.span(), from, to).into());
+        }
+        for (rank, at) in [(from, &low), (to, &high)] {
+            if !(1..=3).contains(&rank) {
+                return Err(messages::rank_unheard_of(at.span(), rank).into());
+            }
+        }
+        for rank in from..=to {
+            self.rank = Some(format!("{rank}d"));
+            self.tokens(block.clone(), diags)?;
+        }
+        self.rank = None;
+        Ok(())
+    }
+
+    /// `include conv_nd;`: what stands in the braces of an earlier group or template.
+    fn include(&mut self, input: ParseStream<'_>, diags: &mut Diags) -> PResult<()> {
+        keyword(input, "include")?;
+        let ident: Ident = input.parse()?;
+        semicolon(input, "include")?;
+        let Some((_, tokens)) = self.above.iter().find(|(name, _)| *name == ident) else {
+            let names: Vec<String> = self
+                .above
+                .iter()
+                .map(|(name, _)| name.to_string())
+                .collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            diags.error(messages::unknown_include(&ident, names));
+            return Ok(());
+        };
+        self.tokens(tokens.clone(), diags)
+    }
+
+    fn tokens(&mut self, tokens: TokenStream, diags: &mut Diags) -> PResult<()> {
+        let tokens = match &self.rank {
+            Some(rank) => with_rank(tokens, rank),
+            None => tokens,
+        };
         let mut read = |input: ParseStream<'_>| {
-            group_items(input, patterns, diags);
+            self.items(input, diags);
             Ok(())
         };
-        (|input: ParseStream<'_>| read(input)).parse2(block)?;
+        Ok((|input: ParseStream<'_>| read(input)).parse2(tokens)?)
     }
-    Ok(())
 }
 
 fn with_rank(tokens: TokenStream, rank: &str) -> TokenStream {

@@ -9,7 +9,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use quote::quote;
 use syn::Path;
 
-use crate::ast::{Group, Item, Library, Spec, path_place, path_text};
+use crate::ast::{Group, Item, KernelSet, Library, Spec, path_place, path_text};
 use crate::diag::{Diag, Diags, messages};
 use crate::model::{Layer, build};
 use crate::{expand, parse};
@@ -131,7 +131,11 @@ pub fn backend_config(input: TokenStream) -> TokenStream {
         .iter()
         .flat_map(|library| &library.groups)
         .collect();
-    let model = build(&layers, &groups, &mut diags);
+    let sets: Vec<&KernelSet> = libraries
+        .iter()
+        .flat_map(|library| &library.kernels)
+        .collect();
+    let model = build(&layers, &groups, &sets, &mut diags);
     let mut tokens = diags.to_tokens();
     if let Some(model) = model {
         tokens.extend(expand::expand(&model, source.root, &diags));
@@ -178,6 +182,9 @@ pub fn op_groups(input: TokenStream) -> TokenStream {
         for pattern in &group.patterns {
             crate::check::patterns::library(pattern, &mut diags);
         }
+    }
+    for set in &library.kernels {
+        crate::check::kernels::library(set, &mut diags);
     }
     let mut tokens = diags.to_tokens();
     if let Some((vis, ident)) = &library.header {

@@ -6,8 +6,8 @@ use qconfig_core::operator::{OPERATORS, by_dsl, spellings_of};
 use crate::ast::{Op, path_text};
 
 /// The modules of the vocabulary, as a spec writes them.
-const MODULES: [&str; 9] = [
-    "nn", "F", "torch", "operator", "method", "nni", "nniqat", "nnqat", "nnqr",
+const MODULES: [&str; 10] = [
+    "nn", "F", "torch", "operator", "method", "aten", "nni", "nniqat", "nnqat", "nnqr",
 ];
 
 /// Where an operator's type is looked up.

@@ -44,7 +44,7 @@ fn modelled(text: &str) -> (Option<Model>, Vec<String>, Vec<&'static str>) {
         spec: &spec,
         inherited: false,
     };
-    let model = build(&[layer], &groups, &mut diags);
+    let model = build(&[layer], &groups, &[], &mut diags);
     let said = diags
         .errors()
         .iter()

@@ -6,7 +6,7 @@ use proc_macro2::Ident;
 use syn::{Attribute, Path};
 
 use super::names::Names;
-use crate::ast::{Clause, ClauseKind, Op, path_place, path_text};
+use crate::ast::{Clause, ClauseKind, KernelSet, Op, path_place, path_text};
 use crate::diag::{Diags, Place, messages};
 use crate::model::{Binding, ConfigRef, KernelModel, PatternModel};
 
@@ -46,6 +46,9 @@ fn same(a: &[Attribute], b: &[Attribute]) -> bool {
     text(a) == text(b)
 }
 
+/// The layer of what stands in the spec itself.
+const OWN: usize = usize::MAX;
+
 /// A `kernel` clause of a statement.
 pub(crate) struct KernelClause<'s> {
     /// Which dtype configs it speaks of; `None` is all.
@@ -61,12 +64,14 @@ pub(crate) struct KernelClause<'s> {
     at: Place,
     /// Whether it clashed already: said once.
     clashed: bool,
+    /// Which set of kernels it comes from; what stands in the spec itself comes last, and wins.
+    layer: usize,
 }
 
 impl KernelClause<'_> {
-    /// A clause with `for` wins over one without, then one with configs.
-    fn rank(&self) -> u8 {
-        2 * u8::from(self.ops.is_some()) + u8::from(self.configs.is_some())
+    /// The spec's own clauses win over a set's, then one with `for` over one without, then one with configs.
+    fn rank(&self) -> (usize, bool, bool) {
+        (self.layer, self.ops.is_some(), self.configs.is_some())
     }
 
     fn covers(&self, config: usize) -> bool {
@@ -111,9 +116,53 @@ pub(crate) fn clauses<'s>(
             cfgs: &clause.attrs.cfgs,
             at: path.as_ref().map_or(clause.at, path_place),
             clashed: false,
+            layer: OWN,
         });
     }
     found
+}
+
+/// The clauses of a set that `use kernels` names, the `layer`th of the spec.
+pub(crate) fn set(set: &KernelSet, layer: usize) -> Vec<KernelClause<'_>> {
+    let clauses = set.clauses.iter();
+    let clauses = clauses.filter_map(|clause| match &clause.kind {
+        ClauseKind::Kernel {
+            configs: None,
+            ops: Some(ops),
+            path,
+        } => Some((clause, ops, path)),
+        _ => None,
+    });
+    clauses
+        .map(|(clause, ops, path)| KernelClause {
+            configs: None,
+            ops: Some(ops),
+            matched: vec![false; ops.len()],
+            path: path.as_ref(),
+            cfgs: &clause.attrs.cfgs,
+            at: path.as_ref().map_or(clause.at, path_place),
+            clashed: false,
+            layer,
+        })
+        .collect()
+}
+
+/// Checks a set of kernels by itself.
+pub(crate) fn library(set: &KernelSet, diags: &mut Diags) {
+    for clause in &set.clauses {
+        match &clause.kind {
+            ClauseKind::Kernel {
+                configs: None,
+                ops: Some(_),
+                ..
+            } => {}
+            ClauseKind::Kernel { .. } => diags.error(messages::kernels_without_for(clause.at)),
+            other => {
+                let word = super::patterns::word(other);
+                diags.error(messages::not_in_kernels(clause.at, word));
+            }
+        }
+    }
 }
 
 /// How the kernel of each dtype config of a pattern is chosen.
@@ -185,7 +234,12 @@ pub(crate) fn bind(
             chain.push(Binding {
                 kernel,
                 cfgs: own,
-                at: clause.at,
+                // what a set binds is the affair of the statement that lets it
+                at: if clause.layer == OWN {
+                    clause.at
+                } else {
+                    pattern.at
+                },
             });
             last = Some(*i);
         }
@@ -207,7 +261,7 @@ fn begins_with(head: &Op, op: &Op) -> bool {
 
 /// Operators behind `for` that no pattern begins with.
 pub(crate) fn idle(clause: &KernelClause<'_>, what: &str, diags: &mut Diags) {
-    let Some(ops) = clause.ops else {
+    let Some(ops) = clause.ops.filter(|_| clause.layer == OWN) else {
         return;
     };
     for (op, matched) in ops.iter().zip(&clause.matched) {

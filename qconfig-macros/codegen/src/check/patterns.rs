@@ -7,11 +7,12 @@ use qconfig_core::{DType, chain_problem};
 use super::kernels::{self, Families, KernelClause};
 use super::names::Names;
 use crate::ast::{
-    Attrs, Clause, ClauseKind, Configs, Group, GroupUse, Item, ModuleRole, Observe, PatternExpr,
-    PatternItem, PatternKind,
+    Attrs, Clause, ClauseKind, Configs, Group, GroupUse, Item, KernelSet, ModuleRole, Observe,
+    PatternExpr, PatternItem, PatternKind, path_place,
 };
 use crate::diag::{Diags, Place, messages};
 use crate::model::{ConfigRef, DTypeModel, Details, Fix, KernelModel, Layer, PatternModel};
+use crate::vocabulary::Home;
 
 /// The patterns of a backend as they come together.
 struct Table {
@@ -57,6 +58,7 @@ impl Table {
 pub fn spread(
     layers: &[Layer<'_>],
     groups: &[&Group],
+    sets: &[&KernelSet],
     names: &mut Names<'_>,
     diags: &mut Diags,
 ) -> (Vec<PatternModel>, Vec<KernelModel>) {
@@ -65,6 +67,7 @@ pub fn spread(
         by_key: HashMap::new(),
     };
     let mut families = Families::default();
+    let mut used: Vec<&KernelSet> = Vec::new();
     for layer in layers {
         let mut quiet = Diags::default();
         let diags = if layer.inherited {
@@ -72,7 +75,21 @@ pub fn spread(
         } else {
             &mut *diags
         };
+        for item in &layer.spec.items {
+            let Item::UseKernels(ident) = item else {
+                continue;
+            };
+            match sets.iter().rev().find(|set| set.ident == *ident) {
+                Some(set) => used.push(set),
+                None => {
+                    let names: Vec<String> = sets.iter().map(|set| set.ident.to_string()).collect();
+                    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                    diags.error(messages::unknown_kernels(ident, names));
+                }
+            }
+        }
         let mut context = Context {
+            sets: &used,
             names,
             families: &mut families,
             table: &mut table,
@@ -95,7 +112,8 @@ pub fn spread(
     (table.patterns, families.all)
 }
 
-struct Context<'c, 'n> {
+struct Context<'c, 'n, 'k> {
+    sets: &'c [&'k KernelSet],
     names: &'c mut Names<'n>,
     families: &'c mut Families,
     table: &'c mut Table,
@@ -114,7 +132,7 @@ struct Statement<'s> {
     kernels: Vec<KernelClause<'s>>,
 }
 
-impl Context<'_, '_> {
+impl<'k> Context<'_, '_, 'k> {
     fn statement<'s>(
         &mut self,
         what: String,
@@ -122,7 +140,10 @@ impl Context<'_, '_> {
         attrs: &'s Attrs,
         configs: &'s Configs,
         clauses: &'s [Clause],
-    ) -> Statement<'s> {
+    ) -> Statement<'s>
+    where
+        'k: 's,
+    {
         let refs = self.names.configs(configs, &what, self.diags);
         if configs.names.is_empty() {
             self.diags.error(messages::no_configs(configs.at, &what));
@@ -130,7 +151,10 @@ impl Context<'_, '_> {
         for found in &refs {
             self.names.configs[found.config].used = true;
         }
-        let kernels = kernels::clauses(clauses, &refs, &what, self.names, self.diags);
+        let mut kernels = kernels::clauses(clauses, &refs, &what, self.names, self.diags);
+        for (layer, set) in self.sets.iter().enumerate() {
+            kernels.extend(kernels::set(set, layer));
+        }
         Statement {
             what,
             at,
@@ -413,7 +437,7 @@ fn not_of_groups(kind: &ClauseKind) -> Option<&'static str> {
     }
 }
 
-fn word(kind: &ClauseKind) -> &'static str {
+pub(crate) fn word(kind: &ClauseKind) -> &'static str {
     match kind {
         ClauseKind::Kernel { .. } => "kernel",
         ClauseKind::Observe(_) => "observe",
@@ -429,6 +453,9 @@ fn word(kind: &ClauseKind) -> &'static str {
         ClauseKind::ExtraInputs(_) => "extra_inputs",
     }
 }
+
+/// What an `args` clause can place.
+const ARGS: [&str; 3] = ["input", "weight", "bias"];
 
 /// What the clauses say, kernels apart; each at most once.
 pub(crate) fn details(item: &PatternItem, diags: &mut Diags) -> Details {
@@ -452,7 +479,7 @@ pub(crate) fn details(item: &PatternItem, diags: &mut Diags) -> Details {
             }
             ClauseKind::Args(args) => {
                 for (name, _, _) in args {
-                    if name != "weight" && name != "bias" {
+                    if !ARGS.iter().any(|known| name == known) {
                         diags.error(messages::unknown_arg(name));
                     }
                 }
@@ -525,15 +552,17 @@ fn check_chain(expr: &PatternExpr, diags: &mut Diags) -> Chain {
     }
 }
 
-/// Where `weight` and `bias` stand among an operator's arguments, as PyTorch has them.
-fn known_args(operator: &str) -> Option<(u8, u8)> {
-    match operator {
-        "group_norm" | "layer_norm" => Some((2, 3)),
-        "instance_norm" => Some((3, 4)),
-        "linear" => Some((1, 2)),
-        _ if operator.starts_with("conv") => Some((1, 2)),
-        _ => None,
-    }
+/// Where an operator has its input, weight and bias among its arguments, as in PyTorch.
+fn known_args(operator: &str) -> Option<[(&'static str, u8); 3]> {
+    let (input, weight, bias) = match operator {
+        "group_norm" | "layer_norm" => (0, 2, 3),
+        "instance_norm" => (0, 3, 4),
+        "linear" => (0, 1, 2),
+        "addmm" => (1, 2, 0),
+        _ if operator.starts_with("conv") => (0, 1, 2),
+        _ => return None,
+    };
+    Some([("input", input), ("weight", weight), ("bias", bias)])
 }
 
 fn check_args(expr: &PatternExpr, item: &PatternItem, diags: &mut Diags) {
@@ -549,14 +578,20 @@ fn check_args(expr: &PatternExpr, item: &PatternItem, diags: &mut Diags) {
     let known = head.and_then(|op| op.spelling());
     let known = known.and_then(|found| Some((found, known_args(found.operator.name)?)));
     for args in args {
+        // without a word on the input, the input is argument 0
+        let input_elsewhere = args
+            .iter()
+            .any(|(name, index, _)| name == "input" && *index != 0)
+            || known.is_some_and(|(_, known)| known.contains(&("bias", 0)));
         for (i, (name, index, at)) in args.iter().enumerate() {
-            let expected = known.map(|(found, (weight, bias))| {
-                (found, if name == "weight" { weight } else { bias })
+            let expected = known.and_then(|(found, known)| {
+                let (_, index) = known.into_iter().find(|(known, _)| name == known)?;
+                Some((found, index))
             });
-            if name != "weight" && name != "bias" {
+            if !ARGS.iter().any(|known| name == known) {
                 continue;
             }
-            if *index == 0 {
+            if *index == 0 && name != "input" && !input_elsewhere {
                 diags.error(messages::arg_first(*at, name));
             } else if let Some((other, _, _)) =
                 args[..i].iter().find(|(_, earlier, _)| earlier == index)
@@ -569,18 +604,46 @@ fn check_args(expr: &PatternExpr, item: &PatternItem, diags: &mut Diags) {
     }
 }
 
-/// Clauses that only trees have.
+/// Clauses that only trees have; their paths lead somewhere.
 fn check_tree(expr: &PatternExpr, item: &PatternItem, diags: &mut Diags) {
-    if matches!(expr.kind, PatternKind::Tree(_)) {
-        return;
-    }
     for clause in &item.clauses {
-        if matches!(
-            clause.kind,
-            ClauseKind::RootNode(_) | ClauseKind::ExtraInputs(_)
-        ) {
-            diags.error(messages::tree_only(clause.at, word(&clause.kind)));
+        let word = word(&clause.kind);
+        match (&expr.kind, &clause.kind) {
+            (PatternKind::Chain(_), ClauseKind::RootNode(_) | ClauseKind::ExtraInputs(_)) => {
+                diags.error(messages::tree_only(clause.at, word));
+            }
+            (PatternKind::Tree(tree), ClauseKind::RootNode(path)) => {
+                if !tree.leads(path) {
+                    let diag = messages::leads_nowhere(clause.at, word, path, &expr.text());
+                    diags.error(diag);
+                } else if tree.at(path).is_none() {
+                    let diag = messages::root_is_no_operator(clause.at, path, &expr.text());
+                    diags.error(diag);
+                }
+            }
+            (PatternKind::Tree(tree), ClauseKind::ExtraInputs(paths)) => {
+                for path in paths.iter().filter(|path| !tree.leads(path)) {
+                    let diag = messages::leads_nowhere(clause.at, word, path, &expr.text());
+                    diags.error(diag);
+                }
+            }
+            _ => {}
         }
+    }
+}
+
+/// Operators of a library whose rank nothing decides.
+fn check_rank(expr: &PatternExpr, diags: &mut Diags) {
+    let mut ops = Vec::new();
+    match &expr.kind {
+        PatternKind::Chain(chain) => ops.extend(chain),
+        PatternKind::Tree(tree) => tree.ops(&mut ops),
+    }
+    let open = ops
+        .into_iter()
+        .find(|op| op.home() == Home::Vocabulary && op.text().contains("Nd"));
+    if let Some(op) = open {
+        diags.error(messages::rank_left_open(path_place(&op.path), &op.text()));
     }
 }
 
@@ -596,6 +659,7 @@ pub(crate) fn library(item: &PatternItem, diags: &mut Diags) {
         check_chain(expr, diags);
         check_args(expr, item, diags);
         check_tree(expr, item, diags);
+        check_rank(expr, diags);
     }
 }
 

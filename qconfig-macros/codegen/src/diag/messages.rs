@@ -1,7 +1,7 @@
 //! Every message of the macro, so that their wording is reviewed in one place.
 
 use proc_macro2::{Ident, Span};
-use qconfig_core::{BoundProblem, ConfigProblem, DType, PatternProblem};
+use qconfig_core::{BoundProblem, ConfigProblem, DType, Fuser, PatternProblem};
 
 use super::{Diag, Place};
 use crate::suggest;
@@ -71,6 +71,10 @@ pub(crate) fn missing_groups_header(at: Span) -> Diag {
     Diag::new(at, "missing `groups` statement").help("start with `pub groups NAME;`")
 }
 
+pub(crate) fn no_group(at: Span) -> Diag {
+    Diag::new(at, "expected `group`, `template` or `kernels`")
+}
+
 pub(crate) fn unknown_clause(found: &Ident, block: &str) -> Diag {
     let word = found.to_string();
     let diag = Diag::new(found, format!("unknown clause `{word}` in {block} block"));
@@ -114,13 +118,7 @@ pub(crate) fn unknown_observation(found: &Ident) -> Diag {
 }
 
 pub(crate) fn unknown_fuser(found: &Ident) -> Diag {
-    let names = [
-        "sequential",
-        "conv_bn",
-        "conv_bn_relu",
-        "conv_transpose_bn",
-        "linear_bn",
-    ];
+    let names = Fuser::ALL.map(Fuser::name);
     let word = found.to_string();
     with_help(
         Diag::new(found, format!("unknown fuser `{word}`")),
@@ -467,7 +465,8 @@ pub(crate) fn case_twice(at: Span, case: u8) -> Diag {
 }
 
 pub(crate) fn unknown_arg(at: &Ident) -> Diag {
-    Diag::new(at, format!("unknown argument `{at}`")).help("arguments are `weight` and `bias`")
+    Diag::new(at, format!("unknown argument `{at}`"))
+        .help("arguments are `input`, `weight` and `bias`")
 }
 
 pub(crate) fn arg_index(at: Span, name: &Ident, op: &str, index: u8, expected: u8) -> Diag {
@@ -546,6 +545,86 @@ pub(crate) fn tree_only(at: Place, clause: &str) -> Diag {
         format!("`{clause}` has a meaning only for a tree pattern"),
     )
     .help("trees are written as calls: `add(_, conv2d)`")
+}
+
+pub(crate) fn leads_nowhere(at: Place, clause: &str, path: &[u8], pattern: &str) -> Diag {
+    Diag::new(
+        at,
+        format!("`{clause}`: {path:?} leads nowhere in `{pattern}`"),
+    )
+    .note("a path names operands from the last operator on, the first is 0")
+}
+
+pub(crate) fn root_is_no_operator(at: Place, path: &[u8], pattern: &str) -> Diag {
+    Diag::new(
+        at,
+        format!("`root_node`: {path:?} of `{pattern}` is no operator"),
+    )
+    .help("the root is the operator that decides which kernel runs")
+}
+
+// ---- libraries of groups
+
+pub(crate) fn unknown_include<'a>(
+    at: &Ident,
+    names: impl IntoIterator<Item = &'a str> + Clone,
+) -> Diag {
+    let word = at.to_string();
+    with_help(
+        Diag::new(
+            at,
+            format!("nothing to include: no group or template `{word}` stands above"),
+        ),
+        suggest::help(&word, "above are", names),
+    )
+}
+
+pub(crate) fn unknown_kernels<'a>(
+    at: &Ident,
+    names: impl IntoIterator<Item = &'a str> + Clone,
+) -> Diag {
+    let word = at.to_string();
+    with_help(
+        Diag::new(at, format!("unknown set of kernels `{word}`")),
+        suggest::help(&word, "sets are", names),
+    )
+}
+
+pub(crate) fn not_in_kernels(at: Place, clause: &str) -> Diag {
+    Diag::new(
+        at,
+        format!("`{clause}` does not belong in a set of kernels"),
+    )
+    .help("a set holds `kernel for OP | OP => PATH;` clauses")
+}
+
+pub(crate) fn kernels_without_for(at: Place) -> Diag {
+    Diag::new(at, "a `kernel` clause of a set needs `for`")
+        .help("a set knows operators, not the dtype configs of a spec: `kernel for add => ..;`")
+}
+
+pub(crate) fn group_defined_twice(at: &Ident, first: usize) -> Diag {
+    Diag::new(at, format!("group `{at}` is defined twice"))
+        .note(format!("first defined on line {first}"))
+        .help("rename one of them")
+}
+
+pub(crate) fn empty_group(at: &Ident) -> Diag {
+    Diag::new(at, format!("group `{at}` has no pattern"))
+}
+
+pub(crate) fn empty_ranks(at: Span, low: u8, high: u8) -> Diag {
+    Diag::new(at, format!("no rank is in {low}..={high}"))
+        .help(format!("did you mean `{high}..={low}`?"))
+}
+
+pub(crate) fn rank_unheard_of(at: Span, rank: u8) -> Diag {
+    Diag::new(at, format!("PyTorch has no operators of rank {rank}")).help("ranks are 1, 2 and 3")
+}
+
+pub(crate) fn rank_left_open(at: Place, op: &str) -> Diag {
+    Diag::new(at, format!("`{op}` stands outside of `ranks`"))
+        .help("`ranks 1..=3 { .. }` replaces `Nd` by `1d`, `2d`, `3d`")
 }
 
 // ---- kernels

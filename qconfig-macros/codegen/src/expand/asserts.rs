@@ -56,8 +56,12 @@ pub(super) fn asserts(model: &Model, names: &Names) -> TokenStream {
 
 /// Each kernel against each config it is bound to, once.
 fn kernels(model: &Model, names: &Names, checks: &mut TokenStream) {
-    let mut done: HashSet<(usize, usize, String)> = HashSet::new();
+    let mut done: HashSet<(usize, usize, bool, String)> = HashSet::new();
     for pattern in &model.patterns {
+        let weighted = pattern
+            .head()
+            .and_then(|head| head.spelling())
+            .is_none_or(|head| head.operator.has_weight());
         for (found, bindings) in pattern.refs.iter().zip(&pattern.bindings) {
             let config = &model.configs[found.config];
             if config.broken {
@@ -73,7 +77,7 @@ fn kernels(model: &Model, names: &Names, checks: &mut TokenStream) {
                     &config.attrs.cfgs,
                     &binding.cfgs,
                 ]);
-                if !done.insert((kernel, found.config, cfgs.to_string())) {
+                if !done.insert((kernel, found.config, weighted, cfgs.to_string())) {
                     continue;
                 }
                 let text = family(&model.kernels[kernel].text);
@@ -81,7 +85,10 @@ fn kernels(model: &Model, names: &Names, checks: &mut TokenStream) {
                 let call = call(
                     binding.at,
                     quote!(__q::check::kernel),
-                    at_span(quote!(#text, #value, &#ty::CONFIG), binding.at.first),
+                    at_span(
+                        quote!(#text, #value, &#ty::CONFIG, #weighted),
+                        binding.at.first,
+                    ),
                 );
                 checks.extend(quote!(#cfgs const _: () = #call;));
             }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{format_ident, quote};
 
 use crate::ast::{Op, PatternKind, Tree};
@@ -35,6 +35,10 @@ pub(super) fn pattern_type(kind: &PatternKind) -> TokenStream {
 fn tree_type(tree: &Tree) -> TokenStream {
     match tree {
         Tree::Any => quote!(__q::check::Any),
+        Tree::Constant(value) => {
+            let value = Literal::i64_suffixed(*value);
+            quote!(__q::check::Constant<#value>)
+        }
         Tree::Op(op, operands) if operands.is_empty() => ty(op),
         Tree::Op(op, operands) => {
             let op = ty(op);
@@ -102,6 +106,10 @@ impl Spellings {
     fn tree(&mut self, tree: &Tree, conditional: bool) -> TokenStream {
         match tree {
             Tree::Any => quote!(__q::PatternTree::Any),
+            Tree::Constant(value) => {
+                let value = Literal::i64_unsuffixed(*value);
+                quote!(__q::PatternTree::Constant(#value))
+            }
             Tree::Op(op, operands) => {
                 let op = self.spelling(op, conditional);
                 let operands: Vec<TokenStream> = operands

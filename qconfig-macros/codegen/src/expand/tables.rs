@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use proc_macro2::{Ident, Literal, TokenStream};
-use qconfig_core::Fuser;
 use quote::{format_ident, quote};
 
 use super::types::{dtype_value, kernel_condition};
@@ -185,13 +184,7 @@ fn pattern_value(
         fields.extend(quote!(#field: __q::Some(#op),));
     }
     if let Some(fuser) = details.fuser {
-        let fuser = match fuser {
-            Fuser::Sequential => quote!(Sequential),
-            Fuser::ConvBn => quote!(ConvBn),
-            Fuser::ConvBnRelu => quote!(ConvBnRelu),
-            Fuser::ConvTransposeBn => quote!(ConvTransposeBn),
-            Fuser::LinearBn => quote!(LinearBn),
-        };
+        let fuser = format_ident!("{fuser:?}");
         fields.extend(quote!(fuser: __q::Some(__q::Fuser::#fuser),));
     }
     if let Some(path) = &details.root_node {

@@ -170,15 +170,10 @@ fn module(input: ParseStream<'_>, role: ModuleRole) -> PResult<ClauseKind> {
 fn fuser(input: ParseStream<'_>) -> PResult<ClauseKind> {
     input.parse::<Token![:]>()?;
     let name: Ident = input.parse()?;
-    let fuser = match &*name.to_string() {
-        "sequential" => Fuser::Sequential,
-        "conv_bn" => Fuser::ConvBn,
-        "conv_bn_relu" => Fuser::ConvBnRelu,
-        "conv_transpose_bn" => Fuser::ConvTransposeBn,
-        "linear_bn" => Fuser::LinearBn,
-        _ => return Err(messages::unknown_fuser(&name).into()),
-    };
-    Ok(ClauseKind::Fuser(fuser))
+    match Fuser::from_name(&name.to_string()) {
+        Some(fuser) => Ok(ClauseKind::Fuser(fuser)),
+        None => Err(messages::unknown_fuser(&name).into()),
+    }
 }
 
 fn observation(input: ParseStream<'_>) -> PResult<Observe> {

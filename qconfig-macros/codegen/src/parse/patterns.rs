@@ -28,12 +28,13 @@ fn one(input: ParseStream<'_>, patterns: &mut Vec<PatternExpr>) -> PResult<()> {
             return Err(messages::any_in_chain(input.span()).into());
         }
         let alternatives = alternatives(input)?;
-        if input.peek(token::Paren) && chains.len() == 1 && alternatives.len() == 1 {
-            let tree = operands(input, alternatives.into_iter().next())?;
-            patterns.push(PatternExpr {
-                at: place(first, input),
+        if input.peek(token::Paren) && chains.len() == 1 && chains[0].is_empty() {
+            let trees = operands(input, alternatives)?;
+            let at = place(first, input);
+            patterns.extend(trees.into_iter().map(|tree| PatternExpr {
+                at,
                 kind: PatternKind::Tree(tree),
-            });
+            }));
             return Ok(());
         }
         chains = chains
@@ -82,40 +83,64 @@ pub(super) fn op(input: ParseStream<'_>) -> PResult<Op> {
     Ok(Op { path })
 }
 
-/// `(_, bn(conv2d))` behind an operator.
-fn operands(input: ParseStream<'_>, op: Option<Op>) -> PResult<Tree> {
-    let Some(op) = op else {
-        return Err(Diag::new(input.span(), "expected an operator").into());
-    };
+/// `(_, bn(conv2d))` behind operators: every choice of alternatives, the last varies fastest.
+fn operands(input: ParseStream<'_>, ops: Vec<Op>) -> PResult<Vec<Tree>> {
     let content = parentheses(input)?;
-    let mut operands = Vec::new();
+    let mut choices: Vec<Vec<Tree>> = vec![Vec::new()];
     while !content.is_empty() {
-        operands.push(operand(&content)?);
+        let operand = operand(&content)?;
+        choices = choices
+            .into_iter()
+            .flat_map(|before| {
+                operand.iter().map(move |next| {
+                    let mut operands = before.clone();
+                    operands.push(next.clone());
+                    operands
+                })
+            })
+            .collect();
         if !content.is_empty() {
             content.parse::<Token![,]>()?;
         }
     }
-    Ok(Tree::Op(op, operands))
+    let trees = ops.into_iter().flat_map(|op| {
+        choices
+            .iter()
+            .map(move |operands| Tree::Op(op.clone(), operands.clone()))
+    });
+    Ok(trees.collect())
 }
 
-/// `_`, a tree, or a chain: `conv2d + bn` is `bn(conv2d)`.
-fn operand(input: ParseStream<'_>) -> PResult<Tree> {
+/// `_`, a number, a tree, or a chain: `conv2d + bn` is `bn(conv2d)`.
+fn operand(input: ParseStream<'_>) -> PResult<Vec<Tree>> {
     if input.peek(Token![_]) {
         input.parse::<Token![_]>()?;
-        return Ok(Tree::Any);
+        return Ok(vec![Tree::Any]);
     }
-    let first = op(input)?;
-    let mut tree = if input.peek(token::Paren) {
-        operands(input, Some(first))?
+    if input.peek(syn::LitInt) {
+        let value = input.parse::<syn::LitInt>()?.base10_parse()?;
+        return Ok(vec![Tree::Constant(value)]);
+    }
+    let first = alternatives(input)?;
+    let mut trees = if input.peek(token::Paren) {
+        operands(input, first)?
     } else {
-        Tree::Op(first, Vec::new())
+        let alone = first.into_iter().map(|op| Tree::Op(op, Vec::new()));
+        alone.collect()
     };
     while input.peek(Token![+]) {
         input.parse::<Token![+]>()?;
         if input.peek(Token![_]) {
             return Err(messages::any_in_chain(input.span()).into());
         }
-        tree = Tree::Op(op(input)?, vec![tree]);
+        let next = alternatives(input)?;
+        trees = trees
+            .into_iter()
+            .flat_map(|tree| {
+                next.iter()
+                    .map(move |op| Tree::Op(op.clone(), vec![tree.clone()]))
+            })
+            .collect();
     }
-    Ok(tree)
+    Ok(trees)
 }

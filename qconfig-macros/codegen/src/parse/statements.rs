@@ -1,4 +1,4 @@
-//! `dtype`, `config`, `list`, `group`, `pattern`, `remove`, `use groups`.
+//! `dtype`, `config`, `list`, `group`, `pattern`, `remove`, `use groups`, `use kernels`.
 
 use proc_macro2::{Ident, Span, TokenTree};
 use syn::ext::IdentExt;
@@ -38,6 +38,12 @@ pub(super) fn statement(input: ParseStream<'_>, attrs: Attrs, diags: &mut Diags)
             Ok(Item::Remove(Remove { patterns }))
         }
         "use" => {
+            if peek_word(input, "kernels") {
+                keyword(input, "kernels")?;
+                let ident = input.call(Ident::parse_any)?;
+                semicolon(input, "use")?;
+                return Ok(Item::UseKernels(ident));
+            }
             keyword(input, "groups")?;
             let path = Path::parse_mod_style(input)?;
             semicolon(input, "use")?;
