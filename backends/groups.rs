@@ -203,4 +203,14 @@ qconfig_macros::op_groups! {
         // lengths are known when a plan is made: there is nothing to compute
         kernel for shape | size none;
     }
+
+    /// On top of `standard`: what PyTorch's engines fbgemm, x86 and onednn compute by other formulas.
+    kernels fbgemm {
+        kernel for conv1d | conv2d | conv3d => crate::kernels::fbgemm::Q8Conv;
+        kernel for conv_transpose1d | conv_transpose2d | conv_transpose3d => crate::kernels::fbgemm::Q8ConvTranspose;
+        kernel for linear => crate::kernels::fbgemm::Q8Linear;
+        kernel for add => crate::kernels::fbgemm::Q8Add;
+        kernel for hardswish | tanh => crate::kernels::fbgemm::Q8Lut;
+        kernel for lstm | gru | lstm_cell | gru_cell | rnn_cell => crate::kernels::fbgemm::Q8Recurrent;
+    }
 }

@@ -5,6 +5,7 @@ crate::backend_config! {
     pub backend ONEDNN = "onednn";
 
     use kernels standard;
+    use kernels fbgemm;
 
     config weighted_quint8      { input: quint8, output: quint8, weight: qint8, bias: f32 }
     config default_quint8       { input: quint8, output: quint8 }
@@ -44,7 +45,7 @@ crate::backend_config! {
     }
     pattern nni::ConvAddReLU2d: weighted_quint8 { root: nn::Conv2d; reference: nnqr::Conv2d; kernel none; }
 
-    group linear: linear_configs { kernel dynamic_int8 => crate::kernels::Q8LinearDynamic; }
+    group linear: linear_configs { kernel dynamic_int8 => crate::kernels::fbgemm::Q8LinearDynamic; }
     pattern nn::Linear + {nn::LeakyReLU | F::leaky_relu}: linear_configs {
         fuser: sequential; fused: nni::LinearLeakyReLU; kernel none;
     }

@@ -5,6 +5,7 @@ crate::backend_config! {
     pub backend X86 = "x86";
 
     use kernels standard;
+    use kernels fbgemm;
 
     config weighted_quint8      { input: quint8, output: quint8, weight: qint8, bias: f32 }
     config default_quint8       { input: quint8, output: quint8 }
@@ -19,7 +20,7 @@ crate::backend_config! {
 
     group conv: weighted_quint8;
     group linear: [weighted_quint8, dynamic..] {
-        kernel dynamic_int8 => crate::kernels::Q8LinearDynamic;
+        kernel dynamic_int8 => crate::kernels::fbgemm::Q8LinearDynamic;
         kernel dynamic_f16  => crate::kernels::F16LinearDynamic;
     }
     // PyTorch lists a weight for operators that have none

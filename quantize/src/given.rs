@@ -220,8 +220,9 @@ fn problem(
         return Some(None);
     };
     let stored = dtypes.weight.map(|weight| weight.dtype);
-    let wanted = weight.map(|_| DType::qint8);
-    if dtypes.is_dynamic || (input.dtype, output.dtype) != (dtype, dtype) || stored != wanted {
+    // PyTorch lists weights for some operators that have none
+    let is_stored = weight.is_none() || stored == Some(DType::qint8);
+    if dtypes.is_dynamic || (input.dtype, output.dtype) != (dtype, dtype) || !is_stored {
         return Some(None);
     }
     let (ins, outs) = values.split_at(values.len() - outputs);

@@ -20,6 +20,7 @@ mod digits_plan;
 mod digits_torch;
 mod elementwise;
 mod embedding;
+mod engines;
 mod every_pair;
 mod float_ops;
 mod float_plan;

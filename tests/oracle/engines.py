@@ -10,6 +10,12 @@ qnnpack, as numerics.py does, whose notes hold here too; and `tests/golden/numer
 engines answer that differs: x86 and onednn from fbgemm on the cases of these files, all three from the goldens
 of the other families, whose generators run again under each engine, on the same inputs. README.md describes
 the layout. For every family and engine the number of elements that differ is printed.
+
+Also writes `tests/golden/networks_x86.npz`: two small networks, quantized by torch's FX flow with the default
+qconfig mapping of x86. Arrays `NETWORK/PARAMETER` of the float module, `NETWORK/calibration` and `NETWORK/x`,
+samples one behind the other, and `NETWORK/y`, what the quantized module answers to `x`, all f32;
+`NETWORK/LAYER.integers` (i8) and `NETWORK/LAYER.scales`, the quantized weights. `meta` has, by network, scale and
+zero point of what each operator writes.
 """
 
 import contextlib
@@ -17,6 +23,11 @@ import json
 import pathlib
 
 import numpy as np
+import torch
+import torch.nn as nn
+from torch.ao.quantization import get_default_qconfig_mapping
+from torch.ao.quantization.backend_config.x86 import get_x86_backend_config
+from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
 
 import embedding
 import numerics as N
@@ -109,6 +120,95 @@ class Differences:
         print(path.name, path.stat().st_size, "bytes")
 
 
+class Convolutions(nn.Module):
+    """Every kind of convolution, a sum, a function of one value, a pool and linear layers."""
+
+    shape = (1, 3, 12, 10)
+    # what the quantized module's operators write, in their order, as the Rust test names it
+    names = ("x", "first", "depthwise", "pointwise", "sum", "grouped", "hardswish", "up", "pool", "flat", "fc1", "fc2")
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 16, 3, padding=1)
+        self.depthwise = nn.Conv2d(16, 16, 3, padding=1, groups=16)
+        self.pointwise = nn.Conv2d(16, 16, 1)
+        self.grouped = nn.Conv2d(16, 24, 3, stride=2, groups=2)
+        self.hardswish = nn.Hardswish()
+        self.up = nn.ConvTranspose2d(24, 8, 2, stride=2)
+        self.fc1 = nn.Linear(8 * 5 * 4, 20)
+        self.fc2 = nn.Linear(20, 7)
+
+    def forward(self, x):
+        x = nn.functional.relu(self.first(x))
+        y = self.pointwise(nn.functional.relu(self.depthwise(x)))
+        x = nn.functional.relu(torch.add(x, y))
+        x = self.hardswish(self.grouped(x))
+        x = nn.functional.max_pool2d(self.up(x), 2)
+        return self.fc2(nn.functional.relu(self.fc1(torch.flatten(x, 1))))
+
+
+class Layers(nn.Module):
+    """Linear layers with and without an activation, and a tanh: last, as its 8 bits would saturate in the next."""
+
+    shape = (3, 20)
+    names = ("x", "fc1", "fc2", "fc3", "tanh")
+
+    def __init__(self):
+        super().__init__()
+        self.fc1 = nn.Linear(20, 40)
+        self.fc2 = nn.Linear(40, 33)
+        self.fc3 = nn.Linear(33, 6, bias=False)
+        self.tanh = nn.Tanh()
+
+    def forward(self, x):
+        return self.tanh(self.fc3(self.fc2(nn.functional.relu(self.fc1(x)))))
+
+
+class Record(torch.fx.Interpreter):
+    """Keeps every quantized tensor that an operator writes."""
+
+    def run_node(self, n):
+        y = super().run_node(n)
+        if n.op in ("call_function", "call_module", "call_method") and isinstance(y, torch.Tensor) and y.is_quantized:
+            self.values.append((n.target if n.op == "call_module" else None, y))
+        return y
+
+
+def networks(path):
+    torch.backends.quantized.engine = "x86"
+    arrays, meta = {}, {"torch": N.TORCH_VERSION, "engine": "x86"}
+    for seed, (name, kind) in enumerate((("convolutions", Convolutions), ("layers", Layers))):
+        torch.manual_seed(seed)
+        module = kind().eval()
+        calibration, x = (torch.randn(8, *kind.shape) for _ in range(2))
+        prepared = prepare_fx(module, get_default_qconfig_mapping("x86"), (x[0],),
+                              backend_config=get_x86_backend_config())
+        with torch.no_grad():
+            for sample in calibration:
+                prepared(sample)
+            quantized = convert_fx(prepared, backend_config=get_x86_backend_config())
+            y = torch.stack([quantized(sample) for sample in x])
+            record = Record(quantized)
+            record.values = []
+            record.run(x[0])
+        assert len(record.values) == len(kind.names), [target for target, _ in record.values]
+        meta[name] = {label: [value.q_scale(), value.q_zero_point()]
+                      for label, (_, value) in zip(kind.names, record.values)}
+        for label, (target, _) in zip(kind.names, record.values):
+            layer = quantized.get_submodule(target) if target else None
+            if hasattr(layer, "weight"):
+                assert label == target, (label, target)
+                w = layer.weight()
+                scales = w.q_per_channel_scales() if w.qscheme() == torch.per_channel_affine else torch.tensor([w.q_scale()])
+                arrays[f"{name}/{label}.scales"] = scales.float().numpy()
+                arrays[f"{name}/{label}.integers"] = w.int_repr().contiguous().numpy()
+        arrays.update({f"{name}/{key}": value.numpy() for key, value in module.state_dict().items()})
+        arrays.update({f"{name}/calibration": calibration.numpy(), f"{name}/x": x.numpy(), f"{name}/y": y.numpy()})
+    arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+    np.savez_compressed(path, **arrays)
+    print(path.name, path.stat().st_size, "bytes")
+
+
 @contextlib.contextmanager
 def forced(engine):
     N.FORCED[0] = engine
@@ -120,6 +220,7 @@ def forced(engine):
 
 def main():
     folder = pathlib.Path(__file__).resolve().parents[1] / "golden" / "numerics"
+    networks(folder.parent / "networks_x86.npz")
     differences = Differences()
     for name, make in OWN.items():
         family = make()
