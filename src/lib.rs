@@ -47,7 +47,7 @@ pub use qconfig_runtime as runtime;
 pub mod __private {
     pub use qconfig_backends::standard_groups;
     pub use qconfig_core::__private::*;
-    pub use qconfig_macros::{backend_config, op_groups};
+    pub use qconfig_macros::{backend_config, kernels, op_groups};
 }
 
 /// Describes a quantized backend; expands to static tables that the compiler has checked.
@@ -56,7 +56,7 @@ pub mod __private {
 /// ```text
 /// spec     = backend item*
 /// backend  = attrs vis "backend" IDENT "=" STR ["extends" path] ";"
-/// item     = attrs ( dtype | config | list | group | pattern | remove )
+/// item     = attrs ( dtype | config | list | group | pattern | remove | use )
 /// dtype    = "dtype" IDENT "=" IDENT [ "{" bound % "," "}" ] ";"
 /// bound    = "quant" "in" INT "..=" INT | "scale" (">=" | "<=" | "==") scale | "zero_point" "==" INT
 /// scale    = FLOAT | INT "/" INT | INT "^" ["-"] INT | path
@@ -64,20 +64,23 @@ pub mod __private {
 /// list     = "list" IDENT "=" configs ";"          configs = IDENT | "[" (IDENT [".."]) % "," "]"
 /// group    = "group" path ":" configs ( ";" | "{" clause* "}" )
 /// pattern  = ["override"] "pattern" chain % "|" ":" configs ( ";" | "{" clause* "}" )
-/// chain    = op % "+" | op "(" (chain | "_") % "," ")"
+/// chain    = op % "+" | op "(" (chain | "_" | INT) % "," ")"
 /// op       = path | "{" path % "|" "}"
 /// clause   = "kernel" [configs] ["for" path % "|"] ("=>" path | "none") ";"
 ///          | "observe" ":" ("separate" | "shared" | "none") ";"
 ///          | "observe" "by" "tensor_args" "{" (INT ":" kind) % "," "}"
-///          | "args" "{" ("weight" | "bias") ":" INT % "," "}"
+///          | "args" "{" ("input" | "weight" | "bias") ":" INT % "," "}"
 ///          | ("fused" | "root" | "qat" | "reference") ":" path ";" | "fuser" ":" IDENT ";"
 ///          | "fix" IDENT "{" bound % "," "}"
+///          | "root_node" ":" "[" INT % "," "]" ";" | "extra_inputs" ":" "[" .. "]" ";"
 /// remove   = "remove" "pattern" chain ";"
+/// use      = "use" "groups" path ";" | "use" "kernels" IDENT ";"
 /// ```
 /// Operators are types: `nn::Conv2d`, `F::relu`, `torch::add`, `operator::mul`, `method::relu_`, or any
 /// path to a type that implements [`Spelled`]. A single identifier (`conv2d`) is the spelling that
 /// PyTorch's users write first. Groups are those of PyTorch's own backends: `conv`, `linear`, `binary`,
-/// `cat`, `default_ops`, `fixed_qparams`, `share_qparams`, `bn`, `rnn`, `embedding`, `layer_norm`.
+/// `cat`, `default_ops`, `fixed_qparams`, `share_qparams`, `tensor_info`, `bn`, `rnn`, `embedding`, `layer_norm`, and
+/// of parts `conv2d` and `linear_alone`. `use kernels standard;` binds a kernel to each of their operators.
 ///
 /// # What it makes
 /// `pub backend NAME = "name";` makes a static `NAME` of type [`BackendConfig`] and a module `name` with
@@ -93,6 +96,37 @@ macro_rules! backend_config {
             [$crate::__private::backend_config]
             [$crate::__private::backend_config] [$crate::__private] { $($spec)* }
         }
+    };
+}
+
+/// The kernels that a model needs, as a static [`KernelTable`]: a program that loads plans through it links those
+/// and no others, and a pair for which the backend has no kernel does not compile.
+///
+/// ```text
+/// table = attrs vis "static" IDENT ":" path ";" row*
+/// row   = pattern % "|" "@" configs ";" | "kernel" path ";"
+/// ```
+/// The path is that of the module that a spec makes, patterns are written as in a spec, and `kernel` rows name what
+/// stands between quantized steps.
+///
+/// ```
+/// qconfig::kernels! {
+///     /// What a network of convolutions needs.
+///     pub static CONVOLUTIONS: qconfig::backends::qnnpack;
+///
+///     conv2d + relu | conv2d @ weighted_quint8;
+///     torch::add @ [default_quint8, default_qint8];
+///     kernel qconfig::kernels::Quantize;
+///     kernel qconfig::kernels::Dequantize;
+/// }
+///
+/// assert_eq!(CONVOLUTIONS.named("q8_conv").unwrap().name, "q8_conv");
+/// assert!(CONVOLUTIONS.named("q8_linear").is_none());
+/// ```
+#[macro_export]
+macro_rules! kernels {
+    ($($table:tt)*) => {
+        $crate::__private::kernels! { [$crate::__private] { $($table)* } }
     };
 }
 

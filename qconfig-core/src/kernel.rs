@@ -461,6 +461,12 @@ impl Interpolation {
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum NodeOp {
+    /// An operator that is not PyTorch's; tensors are row-major in the order of their dimensions, and
+    /// [`NodeSpec::parameters`] holds at most one list, of what the operator gives.
+    Own {
+        /// What it is called.
+        name: &'static str,
+    },
     /// `y[.., o] = sum_k x[.., k] w[o, k] + b[o]`.
     Linear,
     /// Convolution of `[N, H, W, C]` (or `[N, L, C]`, with a window of height 1).
@@ -984,6 +990,32 @@ impl fmt::Debug for Kernel {
 pub trait KernelFamily {
     /// The kernel.
     const KERNEL: &'static Kernel;
+}
+
+/// The kernels of one model, as `kernels!` declares them.
+#[derive(Clone, Copy, Debug)]
+pub struct KernelTable {
+    kernels: &'static [&'static Kernel],
+}
+
+impl KernelTable {
+    /// A table; the same kernel may stand in it several times.
+    pub const fn new(kernels: &'static [&'static Kernel]) -> Self {
+        Self { kernels }
+    }
+
+    /// The kernel of that name: what a plan asks for when it is loaded.
+    pub fn named(&self, name: &str) -> Option<&'static Kernel> {
+        self.kernels
+            .iter()
+            .copied()
+            .find(|kernel| kernel.name == name)
+    }
+
+    /// Every kernel, in the order of the rows.
+    pub fn iter(&self) -> impl Iterator<Item = &'static Kernel> + use<> {
+        self.kernels.iter().copied()
+    }
 }
 
 /// The type-level dispatch table: `Backend: Dispatch<Pattern, Config>` exists exactly where a kernel

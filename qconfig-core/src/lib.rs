@@ -29,7 +29,7 @@ pub use config::{ConfigProblem, DTypeConfig, ObservationType, config_problem};
 pub use constraint::{BoundProblem, DTypeWithConstraints, Origin, Problems};
 pub use dtype::DType;
 pub use isa::{Isa, IsaError, IsaLevel};
-pub use kernel::{Dispatch, Kernel, KernelFamily};
+pub use kernel::{Dispatch, Kernel, KernelFamily, KernelTable};
 pub use operator::{Operator, Spelled, Spelling};
 pub use pattern::{
     BackendConfig, BackendPatternConfig, Fuser, Pattern, PatternIndex, PatternProblem, PatternTree,
@@ -54,7 +54,7 @@ pub mod __private {
     pub use core::option::Option::{None, Some};
 
     pub use crate::check;
-    pub use crate::kernel::{Dispatch, Kernel, KernelFamily, Signature};
+    pub use crate::kernel::{Dispatch, Kernel, KernelFamily, KernelTable, Signature};
     pub use crate::operator::{
         F, aten, method, nn, nni, nniqat, nnqat, nnqr, operator, short, torch,
     };

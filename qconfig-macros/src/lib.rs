@@ -13,3 +13,10 @@ pub fn backend_config(input: TokenStream) -> TokenStream {
 pub fn op_groups(input: TokenStream) -> TokenStream {
     qconfig_codegen::op_groups(input.into()).into()
 }
+
+/// What `qconfig::kernels!` calls, with the path to `__private`.
+#[doc(hidden)]
+#[proc_macro]
+pub fn kernels(input: TokenStream) -> TokenStream {
+    qconfig_codegen::kernels(input.into()).into()
+}

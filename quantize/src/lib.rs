@@ -31,8 +31,8 @@ pub use fuse::fuse;
 pub use given::{Given, Missing, adopt};
 pub use graph::{
     Bag, BatchNorm, Conv, ConvTranspose, Embedding, Gates, Graph, GraphBuilder, GraphError,
-    GraphProblem, Interpolate, Linear, Movement, Node, NodeId, Norm, Op, Pool, Recurrent, Target,
-    Value, ValueId,
+    GraphProblem, Interpolate, Linear, Movement, Node, NodeId, Norm, Op, Own, OwnOp, Pool,
+    Recurrent, Target, Value, ValueId,
 };
 pub use lower::{FloatPolicy, LowerError, LowerOptions, Lowered, lower, lower_with};
 pub use prepare::{Decision, FloatReason, PrepareError, Prepared, Quantized, prepare};

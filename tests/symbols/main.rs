@@ -26,14 +26,15 @@ fn modules(binary: &[u8]) -> Vec<String> {
     found
 }
 
-#[test]
-fn only_the_kernel_that_is_named_is_linked() {
-    let binary = std::fs::read(env!("CARGO_BIN_EXE_one_kernel")).unwrap();
-    let modules = modules(&binary);
+fn links(binary: &str, wanted: &[&str]) {
+    let modules = modules(&std::fs::read(binary).unwrap());
     println!("linked: {}", modules.join(", "));
     let has = |name: &str| modules.iter().any(|module| module == name);
-    assert!(has("q8_linear"), "{modules:?}");
+    for name in wanted {
+        assert!(has(name), "{name}: {modules:?}");
+    }
     for other in [
+        "q8_linear",
         "q8_conv",
         "depthwise",
         "q8_linear_dynamic",
@@ -43,6 +44,19 @@ fn only_the_kernel_that_is_named_is_linked() {
         "clamp",
         "reshape",
     ] {
-        assert!(!has(other), "`{other}` is linked, but nothing names it");
+        assert!(
+            !has(other) || wanted.contains(&other),
+            "`{other}` is linked, but nothing names it"
+        );
     }
+}
+
+#[test]
+fn only_the_kernel_that_is_named_is_linked() {
+    links(env!("CARGO_BIN_EXE_one_kernel"), &["q8_linear"]);
+}
+
+#[test]
+fn a_table_links_its_rows_and_no_more() {
+    links(env!("CARGO_BIN_EXE_table"), &["q8_linear", "add"]);
 }

@@ -1,4 +1,5 @@
-//! How long the macro takes for PyTorch's QNNPACK: 190 patterns, 404 pairs.
+//! How long the macro takes for PyTorch's QNNPACK, 190 patterns and 404 pairs; and that its time grows with the number
+//! of patterns and no faster.
 #![allow(
     missing_docs,
     clippy::expect_used,
@@ -25,6 +26,30 @@ fn expand(criterion: &mut Criterion) {
     criterion.bench_function("qnnpack", |bencher| {
         bencher.iter(|| qconfig_codegen::backend_config(input.clone()));
     });
+    for count in [100, 1_000, 10_000] {
+        let patterns: String = (0..count)
+            .map(|i| {
+                format!(
+                    "pattern crate::ops::Op{i} + nn::ReLU: [w, d] {{ kernel => crate::K{}; }}",
+                    i % 50
+                )
+            })
+            .collect();
+        let text = format!(
+            "pub backend B = \"b\";
+             config w {{ input: quint8, output: quint8, weight: qint8, bias: f32 }}
+             config d {{ input: quint8, output: quint8 }}
+             {patterns}"
+        );
+        let spec: TokenStream = text.parse().expect("Rust tokens");
+        let input = quote!([callback] [::qconfig_core::__private] { #spec } { #groups });
+        let mut group = criterion.benchmark_group("patterns");
+        group.sample_size(10);
+        group.throughput(criterion::Throughput::Elements(count));
+        group.bench_function(count.to_string(), |bencher| {
+            bencher.iter(|| qconfig_codegen::backend_config(input.clone()));
+        });
+    }
     criterion.bench_function("standard groups", |bencher| {
         bencher.iter(|| qconfig_codegen::op_groups(groups.clone()));
     });

@@ -39,6 +39,28 @@ pub struct Library {
     pub blocks: Vec<(Ident, TokenStream)>,
 }
 
+/// What the braces of `kernels!` hold: `pub static DIGITS: qconfig::backends::qnnpack;` and its rows.
+pub struct KernelTable {
+    /// Docs and the like.
+    pub attrs: Attrs,
+    /// `pub`
+    pub vis: Visibility,
+    /// `DIGITS`
+    pub ident: Ident,
+    /// The module that a spec makes.
+    pub backend: Path,
+    /// The rows.
+    pub rows: Vec<KernelRow>,
+}
+
+/// A row of a table of kernels.
+pub enum KernelRow {
+    /// `conv2d + relu @ weighted_quint8;`
+    Pairs(Vec<PatternExpr>, Vec<Ident>),
+    /// `kernel qconfig::kernels::Quantize;`
+    Family(Path),
+}
+
 /// Attributes of a statement, sorted.
 #[derive(Clone, Default)]
 pub struct Attrs {

@@ -10,11 +10,13 @@ use crate::model::Model;
 
 mod asserts;
 mod docs;
+mod kernels;
 mod ops;
 mod spec;
 mod tables;
 mod types;
 
+pub(crate) use kernels::table as kernel_table;
 pub(crate) use spec::{groups_macro, spec_macro};
 
 /// What every part of the expansion needs.

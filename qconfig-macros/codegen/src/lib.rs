@@ -16,4 +16,4 @@ mod source;
 pub mod suggest;
 mod vocabulary;
 
-pub use source::{backend_config, op_groups};
+pub use source::{backend_config, kernels, op_groups};

@@ -3,14 +3,16 @@
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use syn::buffer::Cursor;
 use syn::ext::IdentExt;
+use syn::parse::discouraged::Speculative;
 use syn::parse::{ParseBuffer, ParseStream, Parser};
 use syn::{Attribute, LitStr, Path, Token, Visibility, braced, bracketed, parenthesized, token};
 
-use crate::ast::{Attrs, Backend, Group, Item, KernelSet, Library, PatternItem, Spec};
+use crate::ast::{Attrs, Backend, Group, Item, KernelSet, KernelTable, Library, PatternItem, Spec};
 use crate::diag::{Diag, Diags, Place, messages};
 
 mod bounds;
 mod clauses;
+mod kernels;
 mod patterns;
 mod statements;
 
@@ -46,6 +48,24 @@ pub fn library(tokens: TokenStream, diags: &mut Diags) -> Library {
     library
 }
 
+/// Reads a table of kernels; `None` where its first statement is not one.
+pub fn kernels(tokens: TokenStream, diags: &mut Diags) -> Option<KernelTable> {
+    let mut table = None;
+    let mut read = |input: ParseStream<'_>| {
+        match kernels::table(input, diags) {
+            Ok(found) => table = Some(found),
+            Err(diag) => {
+                diags.error(*diag);
+                input.parse::<TokenStream>()?;
+            }
+        }
+        Ok(())
+    };
+    let result = (|input: ParseStream<'_>| read(input)).parse2(tokens);
+    leftover(result, diags);
+    table
+}
+
 /// syn complains of tokens left in a group that was given up; the mistake itself is known by then.
 fn leftover(result: syn::Result<()>, diags: &mut Diags) {
     if let Err(error) = result
@@ -59,14 +79,12 @@ fn spec_items(input: ParseStream<'_>, spec: &mut Spec, diags: &mut Diags) {
     let start = input.span();
     while !input.is_empty() {
         let name = declared_name(input);
-        let start = input.cursor();
-        match spec_item(input, spec, diags) {
+        match attempt(input, |input| spec_item(input, spec, diags)) {
             Ok(Some(item)) => spec.items.push(item),
             Ok(None) => {}
             Err(diag) => {
                 diags.error(*diag);
                 spec.broken.extend(name);
-                recover(start, input);
             }
         }
     }
@@ -126,10 +144,8 @@ fn backend(input: ParseStream<'_>, attrs: Attrs) -> PResult<Backend> {
 fn library_items(input: ParseStream<'_>, library: &mut Library, diags: &mut Diags) {
     let start = input.span();
     while !input.is_empty() {
-        let start = input.cursor();
-        if let Err(diag) = library_item(input, library, diags) {
+        if let Err(diag) = attempt(input, |input| library_item(input, library, diags)) {
             diags.error(*diag);
-            recover(start, input);
         }
     }
     if library.header.is_none() {
@@ -205,10 +221,8 @@ struct Block<'l> {
 impl Block<'_> {
     fn items(&mut self, input: ParseStream<'_>, diags: &mut Diags) {
         while !input.is_empty() {
-            let start = input.cursor();
-            if let Err(diag) = self.item(input, diags) {
+            if let Err(diag) = attempt(input, |input| self.item(input, diags)) {
                 diags.error(*diag);
-                recover(start, input);
             }
         }
     }
@@ -355,12 +369,19 @@ fn declared_name(input: ParseStream<'_>) -> Option<String> {
         .map(|name| name.to_string())
 }
 
-/// Goes to the next statement after an error in the one that began at `start`.
-fn recover(start: Cursor<'_>, input: ParseStream<'_>) {
-    // an error inside a block: the block is consumed already
-    if !(ends_in_braces(start, input.cursor()) && statements::next_is_statement(input)) {
-        skip_statement(input);
+/// Reads a statement; where that fails, goes to the next one from where it began: a half-typed statement may have
+/// taken the next one's first words for its own.
+fn attempt<T>(
+    input: ParseStream<'_>,
+    read: impl FnOnce(ParseStream<'_>) -> PResult<T>,
+) -> PResult<T> {
+    let fork = input.fork();
+    let result = read(&fork);
+    match &result {
+        Ok(_) => input.advance_to(&fork),
+        Err(_) => skip_statement(input),
     }
+    result
 }
 
 /// Whether the last token before `end` is a brace group.
@@ -377,7 +398,8 @@ fn ends_in_braces(start: Cursor<'_>, end: Cursor<'_>) -> bool {
     braces
 }
 
-/// To behind the next `;` or brace group.
+/// To behind the next `;`, or a brace group behind which a statement begins, or in front of one that begins on a line
+/// of its own.
 fn skip_statement(input: ParseStream<'_>) {
     while !input.is_empty() {
         match input.parse::<TokenTree>() {
@@ -385,13 +407,15 @@ fn skip_statement(input: ParseStream<'_>) {
             Ok(TokenTree::Group(group)) if group.delimiter() == proc_macro2::Delimiter::Brace => {
                 if input.peek(Token![;]) {
                     let _ = input.parse::<Token![;]>();
+                    return;
                 }
-                return;
+                if statements::next_is_statement(input) {
+                    return;
+                }
             }
             Ok(_) => {}
             Err(_) => return,
         }
-        // a keyword at the start of a line begins the next statement
         if starts_statement(input) {
             return;
         }

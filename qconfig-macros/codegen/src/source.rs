@@ -192,3 +192,20 @@ pub fn op_groups(input: TokenStream) -> TokenStream {
     }
     tokens
 }
+
+/// Expands `kernels!`: `[root] { table }`.
+pub fn kernels(input: TokenStream) -> TokenStream {
+    let mut tokens = input.into_iter();
+    let (Some(TokenTree::Group(root)), Some(TokenTree::Group(table)), None) =
+        (tokens.next(), tokens.next(), tokens.next())
+    else {
+        return quote!(::core::compile_error! { "call `qconfig::kernels!`" });
+    };
+    let mut diags = Diags::default();
+    let table = parse::kernels(table.stream(), &mut diags);
+    let mut tokens = diags.to_tokens();
+    if let Some(table) = table {
+        tokens.extend(expand::kernel_table(&table, &root.stream()));
+    }
+    tokens
+}

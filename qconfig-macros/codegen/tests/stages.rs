@@ -215,3 +215,89 @@ fn a_call_past_the_wrapper_is_refused() {
     let out = backend_config(tokens("pub backend B = \"b\";")).to_string();
     assert!(out.contains("compile_error"));
 }
+
+/// An editor expands a spec while its next statement is being typed: all that stands around it must stay.
+#[test]
+fn a_half_typed_statement_leaves_the_rest() {
+    let half_typed = [
+        "d",
+        "dtype",
+        "dtype act",
+        "dtype act =",
+        "dtype act = qint8",
+        "dtype act = qint8 {",
+        "dtype act = qint8 { scale",
+        "dtype act = qint8 { scale >=",
+        "dtype act = qint8 { scale >= 2^",
+        "dtype act = qint8 { quant in -127..",
+        "config",
+        "config half",
+        "config half {",
+        "config half { input",
+        "config half { input:",
+        "config half { input: quint8,",
+        "dynamic",
+        "dynamic config",
+        "list",
+        "list half =",
+        "list half = [",
+        "list half = [w,",
+        "group",
+        "group conv",
+        "group conv:",
+        "group conv: w {",
+        "group conv: w { kernel",
+        "group conv: w { kernel w",
+        "group conv: w { kernel for",
+        "group conv: w { kernel for conv2d =>",
+        "pattern",
+        "pattern nn::",
+        "pattern nn::Conv2d +",
+        "pattern nn::Conv2d + {nn::ReLU |",
+        "pattern add(",
+        "pattern add(_,",
+        "pattern nn::Conv2d:",
+        "pattern nn::Conv2d: w {",
+        "pattern nn::Conv2d: w { observe",
+        "pattern nn::Conv2d: w { observe by tensor_args {",
+        "pattern nn::Conv2d: w { args { weight",
+        "pattern nn::Conv2d: w { root:",
+        "pattern nn::Conv2d: w { root_node: [",
+        "override",
+        "override pattern",
+        "remove",
+        "remove pattern",
+        "remove pattern nn::",
+        "use",
+        "use kernels",
+        "use groups",
+    ];
+    for half in half_typed {
+        // an editor closes what is open
+        let open: Vec<char> = half
+            .chars()
+            .filter_map(|c| match c {
+                '{' => Some('}'),
+                '[' => Some(']'),
+                '(' => Some(')'),
+                _ => None,
+            })
+            .collect();
+        let closed: String = half.chars().chain(open.into_iter().rev()).collect();
+        let spec = format!(
+            "pub backend B = \"b\";\n {CONFIGS}\n pattern nn::ReLU: w {{ kernel none; }}\n {closed}\n\
+             pattern nn::Linear: [w, s] {{ kernel none; }}"
+        );
+        let input = tokens(&format!("[cb] [::q] {{ {spec} }} {{ pub groups g; }}"));
+        let out = backend_config(input).to_string();
+        for kept in ["pub static B", "pub struct w", "pub struct s", "NN_RELU"] {
+            assert!(out.contains(kept), "`{half}` costs `{kept}`:\n{out}");
+        }
+        // what follows may be taken for its end, unless it begins on a line of its own with a keyword
+        assert!(
+            out.contains("NN_LINEAR"),
+            "`{half}` costs the next statement"
+        );
+    }
+    println!("{} half-typed statements", half_typed.len());
+}

@@ -330,6 +330,11 @@ fn compute(node: &Node, inputs: &[&Tensor], weight: Option<&Tensor>, shape: &[us
                 .map(|plane| plane.iter().sum::<f32>() / area as f32);
             filled(shape, means)
         }
+        Op::Own(own) => {
+            let mut output = Tensor::zeros(shape);
+            own.op().float(inputs, output.data_mut());
+            output
+        }
         Op::Interpolate(op) => interpolate::resized(op, x, shape),
         Op::Movement(op) => movement::moved(op, x, shape),
         // several outputs, or errors: computed in their own rooms

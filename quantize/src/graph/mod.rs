@@ -6,6 +6,7 @@ mod interpolate;
 mod movement;
 mod norm;
 mod op;
+mod own;
 mod recurrent;
 mod shape;
 
@@ -20,6 +21,7 @@ pub use self::interpolate::{Interpolate, Target};
 pub use self::movement::Movement;
 pub use self::norm::Norm;
 pub use self::op::{BatchNorm, Conv, ConvTranspose, Linear, Op, Pool};
+pub use self::own::{Own, OwnOp};
 pub use self::recurrent::{Gates, Recurrent};
 use crate::tensor::Tensor;
 

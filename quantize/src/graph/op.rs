@@ -2,7 +2,7 @@
 
 use qconfig_core::kernel::{Activation, Binary, Padding, Reduction, Unary};
 
-use super::{Embedding, Interpolate, Movement, Norm, Recurrent};
+use super::{Embedding, Interpolate, Movement, Norm, Own, Recurrent};
 use crate::tensor::Tensor;
 
 /// A convolution over one to three spatial dimensions.
@@ -364,6 +364,8 @@ pub enum Op {
     Embedding(Embedding),
     /// A recurrent layer or cell; its inputs are the sequence and perhaps the initial states.
     Recurrent(Recurrent),
+    /// An operator that is not PyTorch's.
+    Own(Own),
 }
 
 impl Op {

@@ -42,6 +42,7 @@ fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, GraphProblem
     let expected = match op {
         Op::Add | Op::Mul | Op::MatMul | Op::Binary(_) => 2,
         Op::Where => 3,
+        Op::Own(own) => own.op().inputs(),
         // any number
         Op::Cat { .. } | Op::Stack { .. } => inputs.len().max(1),
         _ => 1,
@@ -206,6 +207,7 @@ fn output_shape(op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, GraphProblem
         Op::Select { axis, indices } => pad::selected(*axis, indices, &shape),
         // of integers: decided above
         Op::ToFloat => Err(GraphProblem::DType(DType::float32)),
+        Op::Own(own) => own.op().shape(inputs).map_err(|what| misfit(&what)),
         Op::GlobalAvgPool if shape.len() >= 3 => {
             let ones = vec![1; shape.len() - 2];
             Ok([shape[..2].to_vec(), ones].concat())

@@ -34,6 +34,7 @@ pub(super) fn parameters<'o>(op: &'o Op, indices: &'o [f32]) -> Vec<WeightSpec<'
         }
         Op::PRelu(slopes) => vec![WeightSpec::float(slopes)],
         Op::Select { .. } => vec![WeightSpec::float(indices)],
+        Op::Own(own) if !own.parameters().is_empty() => vec![WeightSpec::float(own.parameters())],
         _ => Vec::new(),
     }
 }
@@ -85,6 +86,7 @@ pub(super) fn layout(op: &Op, shape: &[usize]) -> Layout {
         | Op::Embedding(_)
         | Op::LayerNorm { .. }
         | Op::MatMul
+        | Op::Own(_)
         | Op::Stack { .. } => Layout::Logical,
         Op::Mean { axes, keepdim } | Op::Reduce { axes, keepdim, .. } if !keepdim => {
             if leaves_no_layout(axes, shape) {
@@ -210,6 +212,9 @@ pub(super) fn node_op(op: &Op, shape: &[usize], layout: Layout) -> NodeOp {
             divisor_override: *divisor_override,
         },
         Op::GlobalAvgPool => NodeOp::GlobalAvgPool,
+        Op::Own(own) => NodeOp::Own {
+            name: own.op().name(),
+        },
         Op::Binary(function) => NodeOp::Binary(*function),
         Op::Where => NodeOp::Where,
         Op::Reduce {

@@ -667,6 +667,27 @@ pub(crate) fn too_many_kernels(at: &Ident) -> Diag {
     Diag::new(at, "cell index overflow: more than 255 kernels")
 }
 
+pub(crate) fn no_table(at: Span) -> Diag {
+    Diag::new(at, "expected `static`")
+        .help("start with `pub static NAME: path::to::backend;`, the module that a spec makes")
+}
+
+pub(crate) fn empty_table(at: &Ident) -> Diag {
+    Diag::new(at, format!("table `{at}` has no row"))
+        .help("rows are `conv2d + relu @ weighted_quint8;` and `kernel path::to::Family;`")
+}
+
+pub(crate) fn no_at(at: Span) -> Diag {
+    Diag::new(at, "expected `@` and a dtype config behind the pattern")
+        .help("`conv2d + relu @ weighted_quint8;`")
+}
+
+pub(crate) fn spread_in_table(at: &Ident) -> Diag {
+    Diag::new(at, format!("`{at}..` cannot be spread here"))
+        .note("a table knows the dtype configs of a backend, not its lists")
+        .help("name the dtype configs that the model uses")
+}
+
 // ---- inheritance
 
 pub(crate) fn extends_itself(at: Place, name: &str) -> Diag {

@@ -75,10 +75,7 @@ fn dtype(
         base,
         bounds,
     };
-    if let Err(diag) = semicolon(input, "dtype") {
-        // the statement itself is whole
-        diags.error(*diag);
-    }
+    whole(input, "dtype", diags)?;
     Ok(dtype)
 }
 
@@ -238,13 +235,19 @@ fn block(
         }
         return Ok(clauses);
     }
-    if let Err(diag) = semicolon(input, statement) {
-        diags.error(*diag);
-        if !next_is_statement(input) {
-            super::skip_statement(input);
-        }
-    }
+    whole(input, statement, diags)?;
     Ok(Vec::new())
+}
+
+/// The `;` of a statement that is whole without it, if another begins behind it.
+fn whole(input: ParseStream<'_>, statement: &str, diags: &mut Diags) -> PResult<()> {
+    match semicolon(input, statement) {
+        Err(diag) if next_is_statement(input) => {
+            diags.error(*diag);
+            Ok(())
+        }
+        result => result,
+    }
 }
 
 pub(super) fn next_is_statement(input: ParseStream<'_>) -> bool {

@@ -1,0 +1,4 @@
+qconfig::kernels! {
+    static TABLE: qconfig::backends::qnnpack;
+}
+fn main() {}

@@ -1,0 +1,6 @@
+qconfig::kernels! {
+    static TABLE: qconfig::backends::qnnpack;
+    nn::Linear @ weighted_quint8
+    nn::Conv2d @ weighted_quint8;
+}
+fn main() {}

@@ -1,0 +1,4 @@
+qconfig::kernels! {
+    nn::Linear @ weighted_quint8;
+}
+fn main() {}

@@ -1,0 +1,5 @@
+qconfig::op_groups! {
+    groups own;
+    group linear { include linear; }
+}
+fn main() {}

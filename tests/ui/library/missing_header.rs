@@ -1,0 +1,4 @@
+qconfig::op_groups! {
+    group linear { pattern nn::Linear; }
+}
+fn main() {}

@@ -1,0 +1,5 @@
+qconfig::op_groups! {
+    groups own;
+    group conv { pattern nn::ConvNd + nn::ReLU; }
+}
+fn main() {}
