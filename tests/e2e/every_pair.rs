@@ -1,18 +1,19 @@
-//! Walks QNNPACK's table: every pattern with every dtype config is lowered to its kernel and runs.
+//! Walks the backends' tables: every pattern with every dtype config that has a kernel is lowered to it and runs.
 
 use std::slice;
 
-use qconfig_backends::QNNPACK;
+use qconfig_backends::{FBGEMM, NATIVE, ONEDNN, QNNPACK, X86};
 use qconfig_core::kernel::{BagMode, InterpolationMode, RecurrentCell, Unary};
 use qconfig_core::{
-    BackendPatternConfig, DType, QConfig, QConfigMapping, Spelling, default_qconfig_mapping,
+    BackendConfig, BackendPatternConfig, DType, QConfig, QConfigMapping, Spelling,
+    default_qconfig_mapping,
 };
 use qconfig_quantize::{
     Bag, Conv, ConvTranspose, Decision, Embedding, Gates, Graph, GraphBuilder, Interpolate, Linear,
     Movement, Norm, Op, Pool, Recurrent, Target, Tensor, fuse, prepare,
 };
 
-use crate::flow::{answer, batch_norm, check_with, flow, noise};
+use crate::flow::{answer, batch_norm, check_on, flow_on, noise};
 
 /// Channels, sequence features and everything else that is not spatial.
 const C: usize = 4;
@@ -81,6 +82,13 @@ fn operator(spelling: &Spelling) -> (Op, usize, Vec<usize>) {
             let (groups, norm) = (C, Norm::PLAIN);
             one(Op::GroupNorm { groups, norm })
         }
+        "layer_norm" => one(Op::LayerNorm {
+            axes: 1,
+            norm: Norm::affine(
+                noise(&[5], 1).data().to_vec(),
+                noise(&[5], 2).data().to_vec(),
+            ),
+        }),
         "group_norm" => one(Op::GroupNorm {
             groups: 2,
             norm: Norm::affine(
@@ -191,13 +199,21 @@ fn network(config: &BackendPatternConfig) -> (Graph, Tensor) {
 }
 
 /// What a user asks for to get a dtype config of a pattern.
-fn mapping(config: &BackendPatternConfig, dtype_config: &str) -> QConfigMapping {
+fn mapping(
+    backend: &BackendConfig,
+    config: &BackendPatternConfig,
+    dtype_config: &str,
+) -> QConfigMapping {
     let everywhere = |qconfig| QConfigMapping::new().global(Some(qconfig));
     let head = config.pattern.head().map(|head| head.operator.name);
     match dtype_config {
         // the default mapping has a reshape take the parameters of what comes before it: here nothing
         "default_quint8" if head == Some("reshape") => everywhere(QConfig::QNNPACK),
-        "weighted_quint8" | "default_quint8" => default_qconfig_mapping("qnnpack").unwrap(),
+        "weighted_quint8" | "default_quint8" | "activation_quint8" => {
+            default_qconfig_mapping(backend.name)
+                .or(default_qconfig_mapping("qnnpack"))
+                .unwrap()
+        }
         "weighted_qint8" | "default_qint8" => {
             everywhere(QConfig::DEFAULT_PER_CHANNEL_SYMMETRIC_QNNPACK)
         }
@@ -211,16 +227,39 @@ fn mapping(config: &BackendPatternConfig, dtype_config: &str) -> QConfigMapping 
 
 #[test]
 fn every_pair_is_lowered_to_its_kernel_and_runs() {
-    let mut ran = 0;
-    for config in QNNPACK.configs {
+    assert_eq!(pairs(&QNNPACK), [404, 0]);
+}
+
+#[test]
+fn every_pair_of_servers_is_lowered_to_its_kernel_and_runs() {
+    for (backend, counts) in [
+        (&FBGEMM, [223, 2]),
+        (&X86, [223, 2]),
+        (&ONEDNN, [200, 44]),
+        (&NATIVE, [225, 2]),
+    ] {
+        assert_eq!(pairs(backend), counts, "{}", backend.name);
+    }
+}
+
+/// How many pairs ran, and how many have no kernel.
+fn pairs(backend: &'static BackendConfig) -> [usize; 2] {
+    let [mut ran, mut none] = [0; 2];
+    for config in backend.configs {
         for (index, dtypes) in config.dtype_configs.iter().enumerate() {
-            let pair = format!("{} with {}", config.pattern, dtypes.name);
+            let pair = format!(
+                "{} with {} on {}",
+                config.pattern, dtypes.name, backend.name
+            );
             println!("{pair}");
-            assert!(QNNPACK.kernel(config, index).is_some(), "no kernel: {pair}");
+            if backend.kernel(config, index).is_none() {
+                none += 1;
+                continue;
+            }
             let (graph, sample) = network(config);
-            let mapping = mapping(config, dtypes.name);
-            let fused = fuse(&graph, &QNNPACK);
-            let prepared = prepare(&fused, &QNNPACK, &mapping).unwrap();
+            let mapping = mapping(backend, config, dtypes.name);
+            let fused = fuse(&graph, backend);
+            let prepared = prepare(&fused, backend, &mapping).unwrap();
             for (node, decision) in prepared.graph().nodes().iter().zip(prepared.decisions()) {
                 let Decision::Quantized(quantized) = decision else {
                     panic!("{pair}: node {} stays float: {decision:?}", node.name);
@@ -230,9 +269,9 @@ fn every_pair_is_lowered_to_its_kernel_and_runs() {
             // a chain of which the backend makes one module is matched as that module
             assert_eq!(prepared.graph().nodes().len(), 1, "{pair}");
             if quantized_ahead(dtypes.name) {
-                check_with(&graph, &mapping, sample.shape(), 1.5, 3);
+                check_on(backend, &graph, &mapping, sample.shape(), 1.5, 3);
             } else {
-                let (_, lowered) = flow(&graph, &mapping, slice::from_ref(&sample));
+                let (_, lowered) = flow_on(backend, &graph, &mapping, slice::from_ref(&sample));
                 let expected = &graph.run(slice::from_ref(&sample)).unwrap()[0];
                 let found = answer(&lowered, slice::from_ref(&sample), expected.data().len());
                 let most = expected.data().iter().fold(0.0f32, |m, x| m.max(x.abs()));
@@ -249,7 +288,7 @@ fn every_pair_is_lowered_to_its_kernel_and_runs() {
             ran += 1;
         }
     }
-    assert_eq!(ran, 404);
+    [ran, none]
 }
 
 /// Whether activations are quantized before the run.

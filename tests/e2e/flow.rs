@@ -3,9 +3,10 @@
 use std::slice;
 
 use proptest::prelude::*;
-use qconfig_backends::QNNPACK;
+use qconfig_backends::{ALL, QNNPACK};
 use qconfig_core::{
-    DType, Isa, QConfig, QConfigMapping, default_qconfig_mapping, qconfig_mapping_with,
+    BackendConfig, DType, Isa, QConfig, QConfigMapping, default_qconfig_mapping,
+    qconfig_mapping_with,
 };
 use qconfig_kernels::glue;
 use qconfig_quantize::{
@@ -39,7 +40,17 @@ pub(crate) fn flow(
     mapping: &QConfigMapping,
     samples: &[Tensor],
 ) -> (ReferenceModel, Lowered) {
-    let prepared = prepare(&fuse(graph, &QNNPACK), &QNNPACK, mapping).unwrap();
+    flow_on(&QNNPACK, graph, mapping, samples)
+}
+
+/// The same for another backend.
+pub(crate) fn flow_on(
+    backend: &'static BackendConfig,
+    graph: &Graph,
+    mapping: &QConfigMapping,
+    samples: &[Tensor],
+) -> (ReferenceModel, Lowered) {
+    let prepared = prepare(&fuse(graph, backend), backend, mapping).unwrap();
     let calibrated = calibrate(&prepared, samples.iter().map(slice::from_ref), |_| {}).unwrap();
     let model = convert(&calibrated).unwrap();
     let lowered = lower(&model).unwrap();
@@ -56,7 +67,8 @@ pub(crate) fn answer(lowered: &Lowered, inputs: &[Tensor], length: usize) -> Vec
 pub(crate) fn answers(lowered: &Lowered, inputs: &[Tensor], lengths: &[usize]) -> Vec<Vec<f32>> {
     let bytes = lowered.plan.to_bytes();
     let saved = Plan::from_bytes(&bytes, |name| {
-        QNNPACK.kernel_named(name).or_else(|| glue(name))
+        let mut kernels = ALL.iter().filter_map(|backend| backend.kernel_named(name));
+        kernels.next().or_else(|| glue(name))
     })
     .unwrap();
     let mut first: Option<Vec<Vec<f32>>> = None;
@@ -105,8 +117,20 @@ pub(crate) fn check_with(
     steps: f32,
     seed: u64,
 ) {
+    check_on(&QNNPACK, graph, mapping, input_shape, steps, seed);
+}
+
+/// The same for another backend.
+pub(crate) fn check_on(
+    backend: &'static BackendConfig,
+    graph: &Graph,
+    mapping: &QConfigMapping,
+    input_shape: &[usize],
+    steps: f32,
+    seed: u64,
+) {
     let samples: Vec<Tensor> = (0..4).map(|n| noise(input_shape, seed + n)).collect();
-    let (model, lowered) = flow(graph, mapping, &samples);
+    let (model, lowered) = flow_on(backend, graph, mapping, &samples);
     let output = model.graph().outputs()[0];
     let scale = [DType::quint8, DType::qint8]
         .iter()
