@@ -13,8 +13,8 @@ const WORK: usize = 1 << 30;
 const HEADER: usize = 64;
 
 fn kernel(name: &str) -> Option<&'static Kernel> {
-    let found = backends::QNNPACK.kernel_named(name);
-    found.or_else(|| qconfig::kernels::glue(name))
+    let mut found = backends::ALL.iter().filter_map(|b| b.kernel_named(name));
+    found.next().or_else(|| qconfig::kernels::glue(name))
 }
 
 fuzz_target!(|bytes: &[u8]| {
