@@ -24,7 +24,7 @@ crate::backend_config! {
 
     group linear_alone: [weighted.., dynamic_quint8, dynamic_qint8, dynamic_f16] {
         kernel [dynamic_quint8, dynamic_qint8] => crate::kernels::Q8LinearDynamic;
-        kernel dynamic_f16 => crate::kernels::F16LinearDynamic;
+        kernel dynamic_f16                     => crate::kernels::F16LinearDynamic;
     }
     group conv2d: weighted;
     // PyTorch lists a weight for operators that have none
@@ -38,10 +38,11 @@ crate::backend_config! {
         observe by tensor_args { 0: separate, 1: shared, 2: separate }
         kernel for sub none; // no engine of PyTorch's has a quantized subtraction
     }
-    pattern nn::Flatten | F::adaptive_avg_pool2d | F::elu | F::hardtanh | F::max_pool2d | F::pad | F::relu | F::relu6
-        | F::leaky_relu | F::leaky_relu_ | nn::AdaptiveAvgPool2d | nn::ConstantPad2d | nn::ELU | nn::MaxPool2d
-        | nn::ReLU6 | nn::Hardtanh | nn::LeakyReLU | torch::clamp | torch::flatten | torch::mean | torch::permute
-        | torch::permute_copy | torch::squeeze | method::clamp | method::mean | method::permute | method::reshape
+    pattern nn::Flatten | F::adaptive_avg_pool2d | F::elu | F::hardtanh | F::max_pool2d | F::pad
+        | F::relu | F::relu6 | F::leaky_relu | F::leaky_relu_ | nn::AdaptiveAvgPool2d
+        | nn::ConstantPad2d | nn::ELU | nn::MaxPool2d | nn::ReLU6 | nn::Hardtanh | nn::LeakyReLU
+        | torch::clamp | torch::flatten | torch::mean | torch::permute | torch::permute_copy
+        | torch::squeeze | method::clamp | method::mean | method::permute | method::reshape
         | method::relu | method::relu_ | method::squeeze | method::squeeze_ | method::leaky_relu: default
     {
         observe: shared;

@@ -42,12 +42,16 @@ qconfig_macros::op_groups! {
 
     /// Convolutions of one to three dimensions, their fusions, and transposed ones.
     group conv {
-        ranks 1..=3 { include conv_nd; include conv_transpose_nd; }
+        ranks 1..=3 {
+            include conv_nd; include conv_transpose_nd;
+        }
     }
 
     /// Convolutions of images and their fusions alone.
     group conv2d {
-        ranks 2..=2 { include conv_nd; }
+        ranks 2..=2 {
+            include conv_nd;
+        }
     }
 
     /// Linear layers without what could be fused.
@@ -180,7 +184,8 @@ qconfig_macros::op_groups! {
         kernel for mul => crate::kernels::Q8Mul;
         kernel for matmul => crate::kernels::Q8MatMul;
         kernel for cat | stack => crate::kernels::Q8Cat;
-        kernel for elu | leaky_relu | hardswish | sigmoid | hardsigmoid | tanh | floordiv => crate::kernels::Q8Lut;
+        kernel for elu | leaky_relu | hardswish | sigmoid | hardsigmoid | tanh | floordiv
+            => crate::kernels::Q8Lut;
         kernel for relu | relu6 | hardtanh | clamp => crate::kernels::Q8Clamp;
         kernel for prelu => crate::kernels::Q8PRelu;
         kernel for softmax => crate::kernels::Q8Softmax;
@@ -188,7 +193,8 @@ qconfig_macros::op_groups! {
         kernel for layer_norm => crate::kernels::Q8LayerNorm;
         kernel for instance_norm1d | instance_norm2d | instance_norm3d | instance_norm | group_norm
             => crate::kernels::Q8GroupNorm;
-        kernel for max_pool1d | max_pool2d | max_pool3d | max_pool2d_with_indices => crate::kernels::Q8MaxPool;
+        kernel for max_pool1d | max_pool2d | max_pool3d | max_pool2d_with_indices
+            => crate::kernels::Q8MaxPool;
         kernel for avg_pool1d | avg_pool2d | avg_pool3d => crate::kernels::Q8AvgPool;
         kernel for adaptive_avg_pool1d | adaptive_avg_pool2d | adaptive_avg_pool3d
             => crate::kernels::Q8AdaptiveAvgPool;
@@ -207,7 +213,8 @@ qconfig_macros::op_groups! {
     /// On top of `standard`: what PyTorch's engines fbgemm, x86 and onednn compute by other formulas.
     kernels fbgemm {
         kernel for conv1d | conv2d | conv3d => crate::kernels::fbgemm::Q8Conv;
-        kernel for conv_transpose1d | conv_transpose2d | conv_transpose3d => crate::kernels::fbgemm::Q8ConvTranspose;
+        kernel for conv_transpose1d | conv_transpose2d | conv_transpose3d
+            => crate::kernels::fbgemm::Q8ConvTranspose;
         kernel for linear => crate::kernels::fbgemm::Q8Linear;
         kernel for add => crate::kernels::fbgemm::Q8Add;
         kernel for hardswish | tanh => crate::kernels::fbgemm::Q8Lut;

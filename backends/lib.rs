@@ -26,6 +26,10 @@ macro_rules! specs {
 #[doc(hidden)]
 pub use groups::standard_groups;
 
+/// The library's source: tools that read and write specs need it.
+#[doc(hidden)]
+pub const GROUPS: &str = include_str!("groups.rs");
+
 /// What `qconfig::backend_config!` is outside this crate.
 macro_rules! backend_config {
     ($($spec:tt)*) => {

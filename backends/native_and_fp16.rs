@@ -22,7 +22,7 @@ crate::backend_config! {
 
     group conv: weighted_quint8;
     group linear: [weighted_quint8, dynamic.., default_f16] {
-        kernel default_f16  none;
+        kernel default_f16 none;
         kernel dynamic_int8 => crate::kernels::Q8LinearDynamic;
         kernel dynamic_f16  => crate::kernels::F16LinearDynamic;
     }

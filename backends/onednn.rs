@@ -32,16 +32,20 @@ crate::backend_config! {
     }
     pattern nni::ConvAdd2d: weighted_quint8 { root: nn::Conv2d; reference: nnqr::Conv2d; kernel none; }
     pattern nn::ReLU({torch::add | operator::add}(nn::Conv2d + nn::BatchNorm2d, _)): weighted_quint8 {
-        fuser: conv_bn_add_relu; fused: nni::ConvAddReLU2d; root_node: [0, 0, 0]; extra_inputs: [[0, 1]]; kernel none;
+        fuser: conv_bn_add_relu; fused: nni::ConvAddReLU2d; root_node: [0, 0, 0]; extra_inputs: [[0, 1]];
+        kernel none;
     }
     pattern nn::ReLU({torch::add | operator::add}(nn::Conv2d, _)): weighted_quint8 {
-        fuser: conv_add_relu; fused: nni::ConvAddReLU2d; root_node: [0, 0]; extra_inputs: [[0, 1]]; kernel none;
+        fuser: conv_add_relu; fused: nni::ConvAddReLU2d; root_node: [0, 0]; extra_inputs: [[0, 1]];
+        kernel none;
     }
     pattern nn::ReLU({torch::add | operator::add}(_, nn::Conv2d + nn::BatchNorm2d)): weighted_quint8 {
-        fuser: conv_bn_add_relu; fused: nni::ConvAddReLU2d; root_node: [0, 1, 0]; extra_inputs: [[0, 0]]; kernel none;
+        fuser: conv_bn_add_relu; fused: nni::ConvAddReLU2d; root_node: [0, 1, 0]; extra_inputs: [[0, 0]];
+        kernel none;
     }
     pattern nn::ReLU({torch::add | operator::add}(_, nn::Conv2d)): weighted_quint8 {
-        fuser: conv_add_relu; fused: nni::ConvAddReLU2d; root_node: [0, 1]; extra_inputs: [[0, 0]]; kernel none;
+        fuser: conv_add_relu; fused: nni::ConvAddReLU2d; root_node: [0, 1]; extra_inputs: [[0, 0]];
+        kernel none;
     }
     pattern nni::ConvAddReLU2d: weighted_quint8 { root: nn::Conv2d; reference: nnqr::Conv2d; kernel none; }
 

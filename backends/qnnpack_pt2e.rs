@@ -17,7 +17,11 @@ crate::backend_config! {
     {
         observe by tensor_args { 0: separate, 1: shared, 2: separate }
     }
-    pattern aten::convolution | aten::convolution + {aten::relu | aten::relu_}: weighted_quint8 { args { weight: 1, bias: 2 } }
-    pattern operator::getitem(aten::max_pool2d_with_indices, 0): weighted_quint8 { observe: shared; root_node: [0]; }
+    pattern aten::convolution | aten::convolution + {aten::relu | aten::relu_}: weighted_quint8 {
+        args { weight: 1, bias: 2 }
+    }
+    pattern operator::getitem(aten::max_pool2d_with_indices, 0): weighted_quint8 {
+        observe: shared; root_node: [0];
+    }
     pattern aten::relu: weighted_quint8 { observe: shared; }
 }

@@ -130,6 +130,21 @@ macro_rules! kernels {
     };
 }
 
+/// The book: every block of code in it is compiled by the tests.
+#[cfg(any(doc, doctest))]
+pub mod book {
+    #[doc = include_str!("../docs/first_backend.md")]
+    pub mod first_backend {}
+    #[doc = include_str!("../docs/grammar.md")]
+    pub mod grammar {}
+    #[doc = include_str!("../docs/diagnostics.md")]
+    pub mod diagnostics {}
+    #[doc = include_str!("../docs/own_kernel.md")]
+    pub mod own_kernel {}
+    #[doc = include_str!("../docs/from_pytorch.md")]
+    pub mod from_pytorch {}
+}
+
 /// The README's code compiles.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

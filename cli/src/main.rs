@@ -2,8 +2,15 @@
 
 mod check;
 mod compare;
+mod diff;
+mod expand;
+mod explain;
+mod fmt;
+mod html;
+mod import;
 mod inspect;
 mod model;
+mod page;
 mod profile;
 mod progress;
 mod quantize;
@@ -16,7 +23,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use qconfig::BackendConfig;
 use qconfig::backends;
 use qconfig::runtime::MAX_THREADS;
@@ -37,8 +44,11 @@ const EXAMPLES: &str = "Examples:
   qconfig compare model.onnx model.plan --data photos/ --preprocess crop=0.875,resize=224,mean=127,std=128
   qconfig bench model.plan --threads 2
   qconfig sensitivity model.onnx --data samples.npy --target-sqnr 25 --html sensitivity.html
-  qconfig show qnnpack
-  qconfig show qnnpack --format json > qnnpack.json";
+  qconfig import dump.json -o src/backend.rs
+  qconfig explain qnnpack 'nn::Conv2d + nn::ReLU' --qconfig qnnpack
+  qconfig diff fbgemm x86
+  qconfig show qnnpack --format html > qnnpack.html
+  qconfig fmt src/backend.rs --check";
 
 #[derive(Subcommand)]
 enum Command {
@@ -54,6 +64,21 @@ enum Command {
     Sensitivity(Box<sensitivity::SensitivityArgs>),
     /// Shows what is in a model or plan file.
     Inspect(Box<inspect::InspectArgs>),
+    /// Writes a spec from a backend config that PyTorch dumped as JSON.
+    Import(import::ImportArgs),
+    /// Says what a backend decides for a pattern under a qconfig, and why.
+    Explain(explain::ExplainArgs),
+    /// Shows what one backend supports and another does not.
+    Diff(diff::DiffArgs),
+    /// Lays out the specs inside Rust files.
+    Fmt(fmt::FmtArgs),
+    /// Shows what the specs in a Rust file become.
+    Expand(expand::ExpandArgs),
+    /// Prints what a shell completes commands with.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
     /// Lists the backends: patterns, pairs of pattern and dtype config, and how many have a kernel.
     List,
     /// Shows what a backend supports.
@@ -87,6 +112,10 @@ enum Format {
     Table,
     /// For programs.
     Json,
+    /// For a document.
+    Markdown,
+    /// A page that can be searched.
+    Html,
 }
 
 fn main() -> ExitCode {
@@ -115,21 +144,27 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     match command {
         Command::Quantize(args) => out.write_all(quantize::run(args)?.as_bytes())?,
-        Command::Check(args) => {
-            let (text, failed) = check::run(args)?;
-            out.write_all(text.as_bytes())?;
-            if failed {
-                return Ok(ExitCode::FAILURE);
-            }
-        }
+        Command::Check(args) => return finish(&mut out, check::run(args)?),
         Command::Compare(args) => out.write_all(compare::run(args)?.as_bytes())?,
         Command::Sensitivity(args) => out.write_all(sensitivity::run(args)?.as_bytes())?,
         Command::Run(args) => out.write_all(run::run(args)?.as_bytes())?,
         Command::Inspect(args) => out.write_all(inspect::run(args)?.as_bytes())?,
+        Command::Import(args) => out.write_all(import::run(args)?.as_bytes())?,
+        Command::Explain(args) => out.write_all(explain::run(args)?.as_bytes())?,
+        Command::Diff(args) => return finish(&mut out, diff::run(args)?),
+        Command::Fmt(args) => return finish(&mut out, fmt::run(args)?),
+        Command::Expand(args) => out.write_all(expand::run(args)?.as_bytes())?,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "qconfig", &mut script);
+            out.write_all(&script)?;
+        }
         Command::List => writeln!(out, "{}", show::list(backends::ALL))?,
         Command::Show { backend, format } => {
             let backend = find(backend)?;
             match format {
+                Format::Markdown => writeln!(out, "{}", show::markdown(backend))?,
+                Format::Html => out.write_all(page::page(backend).as_bytes())?,
                 Format::Table => writeln!(out, "{}", show::table(backend))?,
                 Format::Json => {
                     serde_json::to_writer_pretty(&mut out, backend)?;
@@ -154,6 +189,17 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what a command found; `true` is a failure that the text has explained.
+fn finish(out: &mut impl Write, (text, failed): (String, bool)) -> anyhow::Result<ExitCode> {
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn find(name: &str) -> anyhow::Result<&'static BackendConfig> {

@@ -1,6 +1,6 @@
 //! Backends as tables.
 
-use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::presets::{ASCII_MARKDOWN, UTF8_FULL_CONDENSED};
 use comfy_table::{ContentArrangement, Table};
 use qconfig::{BackendConfig, BackendPatternConfig, DTypeConfig, DTypeWithConstraints};
 
@@ -48,13 +48,24 @@ pub(crate) fn table(backend: &BackendConfig) -> Table {
     table
 }
 
+/// The same table for a document.
+pub(crate) fn markdown(backend: &BackendConfig) -> Table {
+    let mut table = table(backend);
+    table
+        .load_preset(ASCII_MARKDOWN)
+        .set_content_arrangement(ContentArrangement::Disabled);
+    table
+}
+
 fn row(
     backend: &BackendConfig,
     config: &BackendPatternConfig,
     at: usize,
     dtypes: &DTypeConfig,
 ) -> Vec<String> {
-    let side = |side: &Option<DTypeWithConstraints>| side.as_ref().map(bounds).unwrap_or_default();
+    let side = |side: &Option<DTypeWithConstraints>| {
+        side.as_ref().map(ToString::to_string).unwrap_or_default()
+    };
     vec![
         if at == 0 {
             config.pattern.to_string()
@@ -75,34 +86,4 @@ fn row(
             .map_or("none", |kernel| kernel.name)
             .to_string(),
     ]
-}
-
-/// `qint8, -127..=127, scale >= 2^-12`.
-fn bounds(dtype: &DTypeWithConstraints) -> String {
-    let mut text = dtype.dtype.to_string();
-    if let (Some(min), Some(max)) = (dtype.quant_min_lower_bound, dtype.quant_max_upper_bound) {
-        text += &format!(", {min}..={max}");
-    }
-    for (sign, scale) in [
-        (">=", dtype.scale_min_lower_bound),
-        ("<=", dtype.scale_max_upper_bound),
-        ("=", dtype.scale_exact_match),
-    ] {
-        if let Some(scale) = scale {
-            text += &format!(", scale {sign} {}", power_of_two(scale));
-        }
-    }
-    if let Some(zero_point) = dtype.zero_point_exact_match {
-        text += &format!(", zero point = {zero_point}");
-    }
-    text
-}
-
-fn power_of_two(scale: f64) -> String {
-    let exponent = scale.log2();
-    if exponent.fract() == 0.0 && exponent < 0.0 {
-        format!("2^{exponent}")
-    } else {
-        scale.to_string()
-    }
 }

@@ -134,7 +134,7 @@ fn profile_says_what_is_wrong_with_a_plan() {
 fn help_shows_examples() {
     let (success, out, _) = qconfig(&["--help"]);
     assert!(
-        success && out.contains("qconfig show qnnpack --format json"),
+        success && out.contains("qconfig show qnnpack --format html"),
         "{out}"
     );
 }

@@ -10,6 +10,10 @@ pub mod ast;
 pub mod check;
 pub mod diag;
 pub mod expand;
+#[cfg(feature = "tools")]
+pub mod format;
+#[cfg(feature = "tools")]
+pub mod import;
 pub mod model;
 pub mod parse;
 mod source;

@@ -1,0 +1,25 @@
+qconfig::backend_config! {
+    /// Imported from PyTorch: 192 patterns, 225 pairs of pattern and dtype config.
+    pub backend X86 = "x86";
+
+    config weighted_quint8      { input: quint8, output: quint8, weight: qint8, bias: f32 }
+    dynamic config dynamic_int8 { input: quint8, output: f32, weight: qint8, bias: f32 }
+    dynamic config dynamic_f16  { input: f16, output: f32, weight: f16, bias: f32 }
+    config default_quint8       { input: quint8, output: quint8 }
+    config weight_only_quint8   { input: f32, output: f32, weight: quint8 }
+    config weight_only_quint4x2 { input: f32, output: f32, weight: quint4x2 }
+
+    list dynamic = [dynamic_int8, dynamic_f16];
+
+    group conv: weighted_quint8 { kernel none; }
+    group linear: [weighted_quint8, dynamic..] { kernel none; }
+    group binary: weighted_quint8 { kernel none; }
+    group cat: default_quint8 { kernel none; }
+    group default_ops: default_quint8 { kernel none; }
+    group fixed_qparams: weighted_quint8 { kernel none; }
+    group share_qparams: default_quint8 { kernel none; }
+    group tensor_info: default_quint8 { kernel none; }
+    group bn: default_quint8 { kernel none; }
+    group rnn: dynamic { kernel none; }
+    group embedding: [weight_only_quint8, weight_only_quint4x2] { kernel none; }
+}
