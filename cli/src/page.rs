@@ -8,7 +8,7 @@ use qconfig::{BackendConfig, BackendPatternConfig, DTypeConfig};
 use crate::html::escaped;
 
 const STYLE: &str = "
-:root { color-scheme: light dark; --line: #8884; --none: #c0392b; --has: #1e7e4f; --soft: #8882; }
+:root { color-scheme: light dark; --line: #8884; --none: light-dark(#c0392b, #ff8a7a); --has: light-dark(#1e7e4f, #5fd39a); --soft: #8882; }
 body { font: 14px/1.45 system-ui, sans-serif; margin: 1.2rem; }
 h1 { font-size: 1.3rem; margin: 0 0 .3rem; } p { max-width: 60rem; margin: .3rem 0; }
 form { display: flex; flex-wrap: wrap; gap: .6rem; align-items: center; margin: 1rem 0; position: sticky; top: 0; background: Canvas; padding: .5rem 0; z-index: 2; }
@@ -18,7 +18,7 @@ th, td { border: 1px solid var(--line); padding: .25rem .5rem; text-align: left;
 thead th { background: var(--soft); } thead small { display: block; font-weight: normal; max-width: 16rem; }
 tbody th { font: 13px/1.4 ui-monospace, monospace; font-weight: normal; position: sticky; left: 0; background: Canvas; max-width: 24rem; }
 td.has { color: var(--has); } td.none { color: var(--none); } td small, tbody th small { display: block; opacity: .7; font: 12px/1.3 system-ui, sans-serif; }
-@media (max-width: 40rem) { body { margin: .6rem; } tbody th { max-width: 11rem; overflow-wrap: anywhere; } }
+@media (max-width: 40rem) { body { margin: .6rem; } tbody th { min-width: 9rem; max-width: 11rem; overflow-wrap: break-word; } }
 ";
 
 /// Hides the rows that do not hold what is typed and chosen, and counts those that are left.

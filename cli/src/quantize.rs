@@ -10,7 +10,9 @@ use qconfig::quantize::{
     Decision, Graph, Prepared, ReferenceModel, adopt, calibrate, convert, correct_bias, fuse,
     lower, prepare,
 };
-use qconfig::{BackendConfig, QConfig, QConfigMapping, qconfig_mapping_with};
+use qconfig::{
+    BackendConfig, ObserverKind, ObserverSpec, QConfig, QConfigMapping, qconfig_mapping_with,
+};
 use serde_json::{Value, json};
 
 use crate::model::{self, ModelArgs};
@@ -29,6 +31,10 @@ pub(crate) struct SchemeArgs {
     /// A qconfig by PyTorch's name, instead of the mode's.
     #[arg(long)]
     pub(crate) qconfig: Option<String>,
+    /// How ranges of activations are found: `min-max`, `moving-average`, `histogram` or `percentile=99.99`, instead of
+    /// what the qconfig says.
+    #[arg(long, value_name = "OBSERVER", value_parser = observer)]
+    pub(crate) observer: Option<ObserverKind>,
     /// Leaves nodes float whose names match the regular expression.
     #[arg(long = "float", value_name = "REGEX")]
     pub(crate) float: Vec<String>,
@@ -43,6 +49,39 @@ pub(crate) enum Mode {
     Dynamic,
     /// Weights in half precision.
     Fp16,
+}
+
+/// What a backend's kernels take: PyTorch's default for its engine, where that has one; QNNPACK's symmetric kernels
+/// lose least.
+fn default_qconfig(backend: &str) -> QConfig {
+    match backend {
+        "qnnpack" | "executorch" => QConfig::DEFAULT_PER_CHANNEL_SYMMETRIC_QNNPACK,
+        "x86" | "fbgemm" => QConfig::X86,
+        _ => QConfig::ONEDNN,
+    }
+}
+
+fn observer(text: &str) -> Result<ObserverKind, String> {
+    let averaging_constant = 0.01;
+    match text.split_once('=') {
+        None if text == "min-max" => Ok(ObserverKind::MinMax),
+        None if text == "moving-average" => {
+            Ok(ObserverKind::MovingAverageMinMax { averaging_constant })
+        }
+        None if text == "histogram" => Ok(ObserverKind::Histogram { bins: 2048 }),
+        Some(("percentile", share)) => match share.parse::<f64>() {
+            Ok(percentile) if percentile > 0.0 && percentile <= 100.0 => {
+                Ok(ObserverKind::Percentile {
+                    bins: 2048,
+                    percentile,
+                })
+            }
+            _ => Err(format!("`{share}` is no percentage above 0 and up to 100")),
+        },
+        _ => {
+            Err("observers are `min-max`, `moving-average`, `histogram`, `percentile=99.99`".into())
+        }
+    }
 }
 
 impl SchemeArgs {
@@ -60,10 +99,20 @@ impl SchemeArgs {
                 )
             })?,
             None => match self.mode {
-                Mode::Static => QConfig::DEFAULT_PER_CHANNEL_SYMMETRIC_QNNPACK,
+                Mode::Static => default_qconfig(&self.backend),
                 Mode::Dynamic => QConfig::PER_CHANNEL_DYNAMIC,
                 Mode::Fp16 => QConfig::FLOAT16_DYNAMIC,
             },
+        };
+        let qconfig = QConfig {
+            activation: match self.observer {
+                Some(kind) if qconfig.activation.computes() => ObserverSpec {
+                    kind,
+                    ..qconfig.activation
+                },
+                _ => qconfig.activation,
+            },
+            ..qconfig
         };
         let mut mapping = match self.mode {
             Mode::Static => qconfig_mapping_with(&self.backend, qconfig)

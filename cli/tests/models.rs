@@ -131,6 +131,53 @@ fn a_model_is_quantized_run_and_compared() {
 }
 
 #[test]
+fn every_backend_and_observer_quantizes() {
+    let folder = folder("backends");
+    let (model, data) = digits(&folder);
+    let plan = text(&folder.join("digits.plan"));
+    let cases = [
+        ("qnnpack", "histogram"),
+        ("executorch", "min-max"),
+        ("x86", "histogram"),
+        ("fbgemm", "percentile=99.99"),
+        ("onednn", "moving-average"),
+        ("native", "percentile=99.9"),
+    ];
+    for (backend, observer) in cases {
+        let args = [
+            "--data",
+            &data,
+            "--backend",
+            backend,
+            "--observer",
+            observer,
+        ];
+        let quantized = json(&[&["quantize", &model, "-o", &plan, "--json"], &args[..]].concat());
+        // PyTorch's ExecuTorch config knows `F.relu` alone, and no ReLU behind a linear layer
+        let float = u64::from(backend == "executorch");
+        assert_eq!(quantized["float_nodes"], float, "{backend}: {quantized}");
+        let compared = json(&["compare", &model, &plan, "--data", &data, "--json"]);
+        assert_eq!(
+            compared["agreement"], 1.0,
+            "{backend}, {observer}: {compared}"
+        );
+    }
+    refused(
+        &[
+            "quantize",
+            &model,
+            "-o",
+            &plan,
+            "--data",
+            &data,
+            "--observer",
+            "percentile=101",
+        ],
+        &["`101` is no percentage above 0 and up to 100"],
+    );
+}
+
+#[test]
 fn every_node_has_a_verdict_and_strict_fails_where_one_stays_float() {
     let folder = folder("checked");
     let (model, _) = digits(&folder);

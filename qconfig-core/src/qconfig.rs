@@ -61,6 +61,13 @@ pub enum ObserverKind {
         /// Number of bins.
         bins: usize,
     },
+    /// The range that holds a share of the values, as many lost above it as below; PyTorch has no such observer.
+    Percentile {
+        /// Number of bins that values are counted in.
+        bins: usize,
+        /// The share kept, in percent: 99.99.
+        percentile: f64,
+    },
     /// `FixedQParamsObserver`: given scale and zero point.
     FixedQParams {
         /// The scale.
@@ -146,6 +153,18 @@ impl ObserverSpec {
     pub const fn histogram(dtype: DType) -> Self {
         Self::computing(
             ObserverKind::Histogram { bins: 2048 },
+            dtype,
+            QScheme::PerTensorAffine,
+        )
+    }
+
+    /// An observer that keeps so many percent of the values, counted in 2,048 bins.
+    pub const fn percentile(dtype: DType, percentile: f64) -> Self {
+        Self::computing(
+            ObserverKind::Percentile {
+                bins: 2048,
+                percentile,
+            },
             dtype,
             QScheme::PerTensorAffine,
         )

@@ -124,6 +124,32 @@ impl Histogram {
         ))
     }
 
+    /// The range that holds a share of the values: from where as many are lost below as above, within a bin as if
+    /// they were spread evenly. The whole range where `share` is 1 or more.
+    pub fn share(&self, share: f64) -> Option<(f32, f32)> {
+        let (min, max) = self.range?;
+        let total: f64 = self.bins.iter().map(|n| f64::from(*n)).sum();
+        let lost = total * ((1.0 - share) / 2.0).clamp(0.0, 0.5);
+        let width = (f64::from(max) - f64::from(min)) / self.bins.len() as f64;
+        // how far one may go into the bins until so many values are passed
+        let depth = |bins: &mut dyn Iterator<Item = &f32>| {
+            let (mut passed, mut depth) = (0.0, 0.0);
+            for n in bins {
+                let n = f64::from(*n);
+                if passed + n >= lost {
+                    let within = if n > 0.0 { (lost - passed) / n } else { 0.0 };
+                    return depth + within;
+                }
+                passed += n;
+                depth += 1.0;
+            }
+            depth
+        };
+        let low = f64::from(min) + width * depth(&mut self.bins.iter());
+        let high = f64::from(max) - width * depth(&mut self.bins.iter().rev());
+        Some((low.min(high) as f32, high as f32))
+    }
+
     /// The squared error of cutting bins `start..=end` into `levels`, values within a bin taken as
     /// spread evenly (`_compute_quantization_error`; `f32` where torch's tensors are).
     fn error(&self, span: f64, start: usize, end: usize, levels: usize) -> f64 {
@@ -179,5 +205,42 @@ fn linspace(start: f32, end: f32, steps: usize, i: usize) -> f32 {
         start + step * i as f32
     } else {
         end - step * (steps - 1 - i) as f32
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_leaves_as_much_on_both_sides() {
+        // a hundred values a unit, from 0 to 100, in as many bins; one value far out
+        let mut histogram = Histogram::new(100);
+        let values: Vec<f32> = (0..=10_000).map(|i| i as f32 / 100.0).collect();
+        histogram.observe(&values);
+        let close = |share: f64, low: f32, high: f32| {
+            let found = histogram.share(share).unwrap();
+            assert!(
+                (found.0 - low).abs() < 0.1 && (found.1 - high).abs() < 0.1,
+                "{found:?}"
+            );
+        };
+        close(1.0, 0.0, 100.0);
+        close(0.98, 1.0, 99.0);
+        close(0.5, 25.0, 75.0);
+        close(0.0, 50.0, 50.0);
+        assert_eq!(histogram.share(2.0), Some((0.0, 100.0)));
+        assert_eq!(Histogram::new(4).share(0.9), None);
+    }
+
+    #[test]
+    fn one_value_far_out_is_lost() {
+        let mut histogram = Histogram::new(2048);
+        let mut values: Vec<f32> = (0..20_000).map(|i| (i % 100) as f32 / 100.0).collect();
+        values.push(1000.0);
+        histogram.observe(&values);
+        let (low, high) = histogram.share(0.999).unwrap();
+        assert!(low >= 0.0 && high < 2.0, "{low}..{high}");
     }
 }

@@ -52,7 +52,9 @@ impl Observer {
             }
             ObserverKind::PerChannelMinMax { .. }
             | ObserverKind::MovingAveragePerChannelMinMax { .. } => State::Channels(Vec::new()),
-            ObserverKind::Histogram { bins } => State::Histogram(Histogram::new(bins)),
+            ObserverKind::Histogram { bins } | ObserverKind::Percentile { bins, .. } => {
+                State::Histogram(Histogram::new(bins))
+            }
             _ => State::Nothing,
         };
         Self { spec, state }
@@ -113,7 +115,10 @@ impl Observer {
         }
         let range = match &self.state {
             State::Range(range) => range.get(),
-            State::Histogram(histogram) => histogram.search(quant_levels(&self.spec)),
+            State::Histogram(histogram) => match self.spec.kind {
+                ObserverKind::Percentile { percentile, .. } => histogram.share(percentile / 100.0),
+                _ => histogram.search(quant_levels(&self.spec)),
+            },
             State::Channels(_) | State::Nothing => return Err(ObserveError::NoParameters),
         };
         let (min, max) = range.ok_or(ObserveError::Empty)?;
