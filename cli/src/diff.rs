@@ -65,11 +65,12 @@ pub(crate) fn run(args: &DiffArgs) -> anyhow::Result<(String, bool)> {
             }
         }
     }
-    let same = a.configs.len().max(b.configs.len()) - differences.len().min(a.configs.len());
     text += &match differences.len() {
         0 => format!(
-            "{} and {} say the same of {same} patterns\n",
-            a.name, b.name
+            "{} and {} say the same of {} patterns\n",
+            a.name,
+            b.name,
+            a.configs.len()
         ),
         count => format!(
             "{count} patterns differ: - is {} alone, + is {} alone\n",
@@ -143,6 +144,18 @@ fn rest(config: &PatternConfig) -> Vec<String> {
             .root_node
             .as_ref()
             .map(|path| format!("root node {path:?}")),
+    );
+    lines.extend(
+        config
+            .extra_inputs
+            .iter()
+            .map(|path| format!("extra input {path:?}")),
+    );
+    lines.extend(
+        config
+            .num_tensor_args_to_observation_type
+            .iter()
+            .map(|(count, kind)| format!("observation of {count} tensors {}", kind.name())),
     );
     lines.extend(
         config

@@ -2,11 +2,11 @@
 
 use anyhow::bail;
 use clap::Args;
-use qconfig::operator::{OPERATORS, by_dsl, by_path, spellings_of};
-use qconfig::{BackendConfig, BackendPatternConfig, QConfig, Spelling};
+use qconfig::operator::{by_dsl, by_name, by_path};
+use qconfig::{BackendConfig, BackendPatternConfig, Spelling};
 use serde_json::json;
 
-use crate::find;
+use crate::{find, named_qconfig};
 
 const EXAMPLES: &str = "Examples:
   qconfig explain qnnpack 'nn::Conv2d + nn::ReLU' --qconfig qnnpack
@@ -37,14 +37,7 @@ pub(crate) struct ExplainArgs {
 /// What is printed.
 pub(crate) fn run(args: &ExplainArgs) -> anyhow::Result<String> {
     let backend = find(&args.backend)?;
-    let Some(qconfig) = QConfig::named(&args.qconfig) else {
-        let names: Vec<&str> = QConfig::NAMED.iter().map(|(name, _)| *name).collect();
-        bail!(
-            "no qconfig is called `{}`; there are: {}",
-            args.qconfig,
-            names.join(", ")
-        );
-    };
+    let qconfig = named_qconfig(&args.qconfig)?;
     let config = pattern(backend, &args.pattern)?;
     let verdict = match args.strict {
         true => config.strict_verdict(&qconfig),
@@ -162,9 +155,7 @@ fn pattern(
 }
 
 fn spelling(word: &str) -> Option<&'static Spelling> {
-    let short = || {
-        let operator = OPERATORS.iter().find(|operator| operator.name == word)?;
-        spellings_of(operator).next()
-    };
-    by_dsl(word).or_else(short).or_else(|| by_path(word))
+    by_dsl(word)
+        .or_else(|| by_name(word))
+        .or_else(|| by_path(word))
 }

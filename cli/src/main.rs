@@ -24,9 +24,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
-use qconfig::BackendConfig;
 use qconfig::backends;
 use qconfig::runtime::MAX_THREADS;
+use qconfig::{BackendConfig, QConfig};
 
 /// Models quantized, explained and run fast on the CPU.
 #[derive(Parser)]
@@ -199,6 +199,17 @@ fn finish(out: &mut impl Write, (text, failed): (String, bool)) -> anyhow::Resul
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
+    })
+}
+
+/// A qconfig by PyTorch's name.
+fn named_qconfig(name: &str) -> anyhow::Result<QConfig> {
+    QConfig::named(name).ok_or_else(|| {
+        let known: Vec<&str> = QConfig::NAMED.iter().map(|(name, _)| *name).collect();
+        anyhow::anyhow!(
+            "no qconfig is called `{name}`; there are: {}",
+            known.join(", ")
+        )
     })
 }
 

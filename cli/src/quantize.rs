@@ -11,13 +11,14 @@ use qconfig::quantize::{
     lower, prepare,
 };
 use qconfig::{
-    BackendConfig, ObserverKind, ObserverSpec, QConfig, QConfigMapping, qconfig_mapping_with,
+    BackendConfig, DType, ObserverKind, ObserverSpec, QConfig, QConfigMapping, QScheme,
+    qconfig_mapping_with,
 };
 use serde_json::{Value, json};
 
 use crate::model::{self, ModelArgs};
 use crate::samples::{Preprocess, Samples, Source};
-use crate::{find, progress};
+use crate::{find, named_qconfig, progress};
 
 /// What is quantized, and how.
 #[derive(Args, Clone, Debug)]
@@ -62,19 +63,15 @@ fn default_qconfig(backend: &str) -> QConfig {
 }
 
 fn observer(text: &str) -> Result<ObserverKind, String> {
-    let averaging_constant = 0.01;
+    // the dtype and the scheme are the qconfig's
+    let (dtype, qscheme) = (DType::quint8, QScheme::PerTensorAffine);
     match text.split_once('=') {
         None if text == "min-max" => Ok(ObserverKind::MinMax),
-        None if text == "moving-average" => {
-            Ok(ObserverKind::MovingAverageMinMax { averaging_constant })
-        }
-        None if text == "histogram" => Ok(ObserverKind::Histogram { bins: 2048 }),
+        None if text == "moving-average" => Ok(ObserverSpec::moving_average(dtype, qscheme).kind),
+        None if text == "histogram" => Ok(ObserverSpec::histogram(dtype).kind),
         Some(("percentile", share)) => match share.parse::<f64>() {
             Ok(percentile) if percentile > 0.0 && percentile <= 100.0 => {
-                Ok(ObserverKind::Percentile {
-                    bins: 2048,
-                    percentile,
-                })
+                Ok(ObserverSpec::percentile(dtype, percentile).kind)
             }
             _ => Err(format!("`{share}` is no percentage above 0 and up to 100")),
         },
@@ -91,13 +88,7 @@ impl SchemeArgs {
 
     pub(crate) fn mapping(&self) -> anyhow::Result<QConfigMapping> {
         let qconfig = match &self.qconfig {
-            Some(name) => QConfig::named(name).ok_or_else(|| {
-                let known: Vec<&str> = QConfig::NAMED.iter().map(|(name, _)| *name).collect();
-                anyhow::anyhow!(
-                    "no qconfig is called `{name}`; there are: {}",
-                    known.join(", ")
-                )
-            })?,
+            Some(name) => named_qconfig(name)?,
             None => match self.mode {
                 Mode::Static => default_qconfig(&self.backend),
                 Mode::Dynamic => QConfig::PER_CHANNEL_DYNAMIC,

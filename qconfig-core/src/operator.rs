@@ -179,6 +179,12 @@ pub fn by_dsl(dsl: &str) -> Option<&'static Spelling> {
         .find(|spelling| spelling.dsl == dsl)
 }
 
+/// Finds the spelling that an operator's short name stands for: `conv2d` is `nn::Conv2d`.
+pub fn by_name(name: &str) -> Option<&'static Spelling> {
+    let operator = OPERATORS.iter().find(|operator| operator.name == name)?;
+    spellings_of(operator).next()
+}
+
 /// The spellings of an operator, in the vocabulary's order.
 pub fn spellings_of(operator: &Operator) -> impl Iterator<Item = &'static Spelling> {
     SPELLINGS

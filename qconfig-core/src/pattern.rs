@@ -5,7 +5,7 @@ use core::fmt;
 use crate::config::ObservationType;
 use crate::constraint::Origin;
 use crate::operator::{Role, Spelling};
-use crate::{DTypeConfig, Kernel};
+use crate::{DTypeConfig, Kernel, KernelTable};
 
 /// One operator, or several that a backend runs as one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -478,10 +478,7 @@ impl BackendConfig {
 
     /// The kernel of that name.
     pub fn kernel_named(&self, name: &str) -> Option<&'static Kernel> {
-        self.kernels
-            .iter()
-            .copied()
-            .find(|kernel| kernel.name == name)
+        KernelTable::new(self.kernels).named(name)
     }
 
     /// How many (pattern, dtype config) pairs there are, and how many of them have a kernel.

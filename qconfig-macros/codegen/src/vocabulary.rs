@@ -1,7 +1,7 @@
 //! What codegen knows of the operators that a spec names; the rest is left to rustc.
 
 use qconfig_core::Spelling;
-use qconfig_core::operator::{OPERATORS, by_dsl, spellings_of};
+use qconfig_core::operator::{by_dsl, by_name};
 
 use crate::ast::{Op, path_text};
 
@@ -51,10 +51,7 @@ impl Op {
         let text = path_text(&self.path);
         match self.home() {
             Home::Vocabulary => by_dsl(&text),
-            Home::Short => {
-                let operator = OPERATORS.iter().find(|operator| operator.name == text)?;
-                spellings_of(operator).next()
-            }
+            Home::Short => by_name(&text),
             Home::User => None,
         }
     }
