@@ -107,6 +107,13 @@ macro_rules! typed {
 }
 
 impl Attributes {
+    /// With one more, in place of another of its name.
+    #[must_use]
+    pub(crate) fn with(mut self, name: &str, attribute: Attribute) -> Self {
+        self.0.insert(name.to_owned(), attribute);
+        self
+    }
+
     typed!(
         /// An integer, where it is there.
         opt_int, Int, i64, "an integer"

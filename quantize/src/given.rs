@@ -1,7 +1,7 @@
 //! Models that bring their scales and zero points along, as a file of quantize and dequantize operators
 //! does: no observer watches, no sample is needed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use qconfig_core::kernel::QParams;
@@ -25,6 +25,15 @@ pub struct Given {
     /// Weights that are integers of eight bits, by the name of their node: one pair, or one for each
     /// output channel. The graph has what they stand for, which gives the integers back exactly.
     pub weights: BTreeMap<String, ChannelQParams>,
+    /// Nodes, by name, whose input is quantized to eight bits as it comes; their weights are in `weights`.
+    pub dynamic: BTreeSet<String>,
+}
+
+impl Given {
+    /// Whether nothing is quantized.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty() && self.dynamic.is_empty()
+    }
 }
 
 /// What keeps a node float in a model that brings its quantization along.
@@ -130,6 +139,9 @@ fn fit(
     config: &'static BackendPatternConfig,
     given: &Given,
 ) -> Result<Fit, Missing> {
+    if given.dynamic.contains(&node.name) {
+        return dynamic(node, config, given);
+    }
     let mut values = Vec::new();
     for id in &node.inputs {
         let found = given.values.get(id);
@@ -206,6 +218,35 @@ fn fit(
         }
     }
     Err(Missing::Config(why))
+}
+
+/// How a node is quantized whose activations are floats that become integers as they come.
+fn dynamic(
+    node: &Node,
+    config: &'static BackendPatternConfig,
+    given: &Given,
+) -> Result<Fit, Missing> {
+    let weight = match (&float_weights(node)[..], given.weights.get(&node.name)) {
+        ([weight], Some(qparams)) => integers(weight, qparams).ok_or(Missing::Weight)?,
+        _ => return Err(Missing::Weight),
+    };
+    let takes = |dtypes: &DTypeConfig| {
+        let dtype = |of: Option<DTypeWithConstraints>| of.map(|of| of.dtype);
+        dtypes.is_dynamic
+            && dtype(dtypes.input) == Some(DType::quint8)
+            && dtype(dtypes.weight) == Some(DType::qint8)
+    };
+    match config.dtype_configs.iter().position(takes) {
+        Some(dtype_config) => Ok(Fit {
+            dtype_config,
+            dtype: DType::quint8,
+            values: Vec::new(),
+            weight: Some(weight),
+        }),
+        None => Err(Missing::Config(
+            "the backend has no dtype config that quantizes activations as they come".into(),
+        )),
+    }
 }
 
 /// Why a dtype config does not take these parameters, `Some(None)` where it is for other dtypes.

@@ -18,6 +18,7 @@ mod digits_accuracy;
 mod digits_observers;
 mod digits_plan;
 mod digits_torch;
+mod dynamic_models;
 mod elementwise;
 mod embedding;
 mod engines;

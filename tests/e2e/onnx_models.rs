@@ -11,7 +11,7 @@ use qconfig_quantize::{Graph, Tensor, calibrate, convert, lower, prepare, set_in
 use qconfig_runtime::{Session, SessionOptions};
 use qconfig_tests::golden::{self, Archive, Values};
 
-fn model(name: &str) -> Model {
+pub(crate) fn model(name: &str) -> Model {
     let file = std::fs::File::open(golden::path(&format!("onnx/{name}.onnx.gz"))).unwrap();
     let mut bytes = Vec::new();
     flate2::read::GzDecoder::new(file)
@@ -21,7 +21,7 @@ fn model(name: &str) -> Model {
 }
 
 /// The shapes that the golden inputs have, for dimensions that the file leaves open.
-fn options(model: &Model, inputs: &BTreeMap<String, Tensor>) -> ImportOptions {
+pub(crate) fn options(model: &Model, inputs: &BTreeMap<String, Tensor>) -> ImportOptions {
     let open = model.inputs.iter().filter(|input| {
         let mut dims = input.shape.iter().flatten();
         dims.any(|dim| matches!(dim, Dimension::Named(_)))
@@ -34,7 +34,7 @@ fn options(model: &Model, inputs: &BTreeMap<String, Tensor>) -> ImportOptions {
     }
 }
 
-fn tensor(array: &golden::Array) -> Tensor {
+pub(crate) fn tensor(array: &golden::Array) -> Tensor {
     let shape = array.shape.clone();
     match &array.values {
         Values::F32(values) => Tensor::new(shape, values.clone()).unwrap(),

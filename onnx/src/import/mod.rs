@@ -56,7 +56,7 @@ pub struct Imported {
 impl Imported {
     /// Whether the model brings scales and zero points along.
     pub fn is_quantized(&self) -> bool {
-        !self.given.values.is_empty()
+        !self.given.is_empty()
     }
 }
 

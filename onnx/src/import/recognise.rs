@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::quantized;
 use crate::array::Array;
 use crate::attributes::{Attribute, Attributes};
 use crate::model::{Model, Node};
 
 /// A model as nodes that make and read values.
-struct View<'m> {
+pub(super) struct View<'m> {
     nodes: &'m [Node],
     /// The node that makes a value.
     makers: BTreeMap<&'m str, usize>,
@@ -49,13 +50,18 @@ impl<'m> View<'m> {
     }
 
     /// The node that makes a value, if it is of that kind.
-    fn made(&self, value: &str, kind: &str) -> Option<&'m Node> {
+    pub(super) fn made(&self, value: &str, kind: &str) -> Option<&'m Node> {
         let node = self.nodes.get(*self.makers.get(value)?)?;
         (node.op_type == kind && node.domain.is_empty()).then_some(node)
     }
 
+    /// A value that the file holds.
+    pub(super) fn constant(&self, value: &str) -> Option<&'m Array> {
+        self.constants.get(value).copied()
+    }
+
     /// The one number that a value is.
-    fn number(&self, value: &str) -> Option<f32> {
+    pub(super) fn number(&self, value: &str) -> Option<f32> {
         match self.constants.get(value)?.to_f32()?[..] {
             [one] => Some(one),
             _ => None,
@@ -246,50 +252,58 @@ struct LayerNorm {
 }
 
 /// The operands of a node of two, both ways round.
-fn pairs(node: &Node) -> Vec<[&str; 2]> {
+pub(super) fn pairs(node: &Node) -> Vec<[&str; 2]> {
     match node.inputs.as_slice() {
         [a, b] => vec![[a, b], [b, a]],
         _ => Vec::new(),
     }
 }
 
+/// A node, or the operator that it is the last part of.
+fn whole(view: &View<'_>, node: &Node) -> Node {
+    if !node.domain.is_empty() {
+        return node.clone();
+    }
+    let one = |op_type: &str, x: &str| Node {
+        op_type: op_type.into(),
+        inputs: vec![x.to_owned()],
+        attributes: Attributes::default(),
+        ..node.clone()
+    };
+    if let Some(x) = view.gelu(node) {
+        one("Gelu", x)
+    } else if let Some(x) = view.hard_swish(node) {
+        one("HardSwish", x)
+    } else if let Some(x) = view.silu(node) {
+        one("Silu", x)
+    } else if let Some(norm) = view.layer_norm(node) {
+        Node {
+            op_type: "LayerNormalization".into(),
+            inputs: norm.inputs.to_vec(),
+            attributes: Attributes::from([("epsilon".into(), Attribute::Float(norm.epsilon))]),
+            ..node.clone()
+        }
+    } else {
+        node.clone()
+    }
+}
+
 /// The model with recognised operators as one node each, and without the nodes that nothing reads.
 pub(super) fn recognised(model: &Model) -> Vec<Node> {
     let view = View::new(model);
-    let mut nodes: Vec<Node> = model
-        .nodes
-        .iter()
-        .map(|node| {
-            if !node.domain.is_empty() {
-                return node.clone();
-            }
-            let one = |op_type: &str, x: &str| Node {
-                op_type: op_type.into(),
-                inputs: vec![x.to_owned()],
-                attributes: Attributes::default(),
-                ..node.clone()
-            };
-            if let Some(x) = view.gelu(node) {
-                one("Gelu", x)
-            } else if let Some(x) = view.hard_swish(node) {
-                one("HardSwish", x)
-            } else if let Some(x) = view.silu(node) {
-                one("Silu", x)
-            } else if let Some(norm) = view.layer_norm(node) {
-                Node {
-                    op_type: "LayerNormalization".into(),
-                    inputs: norm.inputs.to_vec(),
-                    attributes: Attributes::from([(
-                        "epsilon".into(),
-                        Attribute::Float(norm.epsilon),
-                    )]),
-                    ..node.clone()
-                }
-            } else {
-                node.clone()
-            }
-        })
-        .collect();
+    let mut nodes: Vec<Node> = Vec::new();
+    // a constant that several products share is made once
+    let mut made = BTreeSet::new();
+    for node in &model.nodes {
+        match quantized::dynamic(&view, node) {
+            None => nodes.push(whole(&view, node)),
+            Some(parts) => nodes.extend(
+                parts
+                    .into_iter()
+                    .filter(|part| made.insert(part.outputs.clone())),
+            ),
+        }
+    }
     let mut wanted: BTreeSet<String> = model.outputs.iter().cloned().collect();
     let mut kept = Vec::new();
     while let Some(node) = nodes.pop() {

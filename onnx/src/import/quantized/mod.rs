@@ -2,6 +2,7 @@
 //! of the graph whose scale and zero point are known; operators of integers (QLinearConv and the like)
 //! are taken apart into those two and an operator of floats ([`operator`]).
 
+mod dynamic;
 mod operator;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use qconfig_core::{DType, Spelled};
 use qconfig_quantize::observer::ChannelQParams;
 use qconfig_quantize::{Op, ValueId};
 
+pub(super) use self::dynamic::parts as dynamic;
 pub(super) use self::operator::parts;
 use super::{Bound, Importer, Place, Refusal, tensor, unsupported};
 use crate::array::{Array, Data, ElementType};
@@ -186,6 +188,9 @@ impl Importer<'_> {
     /// output that only repeats inputs.
     pub(super) fn note(&mut self, at: Place<'_>, bounds: Vec<Bound>) -> Vec<Bound> {
         if let Some(qparams) = self.weight_qparams(at) {
+            if matches!(at.attributes().int(dynamic::MARK, 0), Ok(1)) {
+                self.given.dynamic.insert(at.node.name.clone());
+            }
             self.given.weights.insert(at.node.name.clone(), qparams);
         }
         if !moves_only(at.node) {
