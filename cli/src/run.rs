@@ -1,4 +1,4 @@
-//! `qconfig run`: samples through a model, outputs as .npy.
+//! `qconfig run`: samples through a model, outputs as .npy or .npz.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::model::{ModelArgs, Runner};
 use crate::progress;
-use crate::samples::{DataArgs, save};
+use crate::samples::{DataArgs, Saved, save, save_archive};
 
 /// The command's arguments.
 #[derive(Args, Clone, Debug)]
@@ -18,8 +18,8 @@ pub(crate) struct RunArgs {
     /// At most so many samples.
     #[arg(long, value_name = "N")]
     samples: Option<usize>,
-    /// Where the outputs go: one .npy, or for a model with several outputs one each, their names in
-    /// front of the extension.
+    /// Where the outputs go: a .npz with all of them by name, or one .npy, or for a model with several outputs one
+    /// each, their names in front of the extension.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Prints the so many largest values of the first output of each sample.
@@ -69,21 +69,46 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<String> {
     let Some(path) = &args.output else {
         return Ok(text);
     };
-    for ((name, shape), values) in names.iter().zip(&shapes).zip(&all) {
-        let to = match names.len() {
-            1 => path.clone(),
-            _ => path.with_extension(format!("{}.npy", name.replace('/', "_"))),
-        };
+    let mut arrays = Vec::new();
+    for ((name, mut shape), values) in names.iter().zip(shapes).zip(&all) {
         // samples behind each other along the batch
-        let mut shape = shape.clone();
         match shape.first_mut() {
             Some(batch) => *batch *= count,
             None => shape = vec![count],
         }
-        save(&to, &shape, values)?;
-        text += &format!("{}: {name} {shape:?}\n", to.display());
+        arrays.push(Saved {
+            name,
+            shape,
+            values,
+        });
+    }
+    let is_archive = path
+        .extension()
+        .is_some_and(|found| found.eq_ignore_ascii_case("npz"));
+    if is_archive {
+        save_archive(path, &arrays)?;
+    }
+    for array in &arrays {
+        let to = match arrays.len() {
+            1 => path.clone(),
+            _ if is_archive => path.clone(),
+            _ => path.with_extension(format!("{}.npy", file_name(array.name))),
+        };
+        if !is_archive {
+            save(&to, array)?;
+        }
+        text += &format!("{}: {} {:?}\n", to.display(), array.name, array.shape);
     }
     Ok(text)
+}
+
+/// A name as a file may be called on any system.
+fn file_name(name: &str) -> String {
+    let plain = |c: char| match c {
+        'a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '_' | '.' => c,
+        _ => '_',
+    };
+    name.chars().map(plain).collect()
 }
 
 /// The largest values of a sample, a line each.

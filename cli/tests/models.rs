@@ -112,6 +112,15 @@ fn a_model_is_quantized_run_and_compared() {
     let bytes = fs::read(&output).unwrap();
     assert_eq!(NpyFile::new(&bytes[..]).unwrap().shape(), [40, 10]);
 
+    let archive = text(&folder.join("logits.npz"));
+    let ran = qconfig(&["run", &plan, "--data", &data, "--output", &archive]);
+    assert_eq!(ran.out, format!("{archive}: logits [40, 10]\n"));
+    let mut archive = zip::ZipArchive::new(File::open(&archive).unwrap()).unwrap();
+    let mut inside = Vec::new();
+    let mut entry = archive.by_name("logits.npy").unwrap();
+    entry.read_to_end(&mut inside).unwrap();
+    assert_eq!(inside, bytes, "by the name that the model gives");
+
     let printed = qconfig(&[
         "run",
         &plan,
@@ -126,6 +135,7 @@ fn a_model_is_quantized_run_and_compared() {
 
     let inspected = json(&["inspect", &plan, "--json"]);
     assert_eq!(inspected["steps"], made["steps"]);
+    assert_eq!(inspected["outputs"][0], "logits float32 [1, 10]");
     let bench = json(&["bench", &plan, "--runs", "3", "--json"]);
     assert_eq!(bench["steps"].as_array().unwrap().len(), made["steps"]);
 }

@@ -57,12 +57,20 @@ fn planned(graph: &Graph, inputs: &[Tensor]) -> Vec<Vec<f32>> {
         set_input(&mut session, at, input).unwrap();
     }
     session.run().unwrap();
-    let sizes: Vec<usize> = session
-        .plan()
-        .outputs()
-        .iter()
-        .map(|id| session.plan().tensor(*id).unwrap().shape().iter().product())
-        .collect();
+    let outputs = session.plan().outputs().iter();
+    let (names, sizes): (Vec<String>, Vec<usize>) = outputs
+        .map(|id| session.plan().tensor(*id).unwrap())
+        .map(|tensor| {
+            (
+                tensor.name().into(),
+                tensor.shape().iter().product::<usize>(),
+            )
+        })
+        .unzip();
+    assert!(
+        names.iter().eq(graph.output_names()),
+        "as the file: {names:?}"
+    );
     sizes
         .into_iter()
         .enumerate()
@@ -107,6 +115,7 @@ fn answers_as_onnx_runtime(name: &str) {
         .collect();
     let float = imported.graph.run(&ordered).unwrap();
     let plan = planned(&imported.graph, &ordered);
+    assert!(imported.graph.output_names().eq(&imported.outputs));
     for ((name, float), plan) in imported.outputs.iter().zip(&float).zip(&plan) {
         let expected = &outputs[name];
         let found = difference(expected.data(), float.data());

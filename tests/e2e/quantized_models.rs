@@ -269,6 +269,8 @@ fn digits_end_to_end_have_onnx_runtimes_top_1() {
         let entry = models.iter().find(|entry| entry["model"] == name).unwrap();
         let logits = archive.array(entry["outputs"]["logits"].as_str().unwrap());
         let mut session = session(lowered(&model(name)).unwrap());
+        let plan = session.plan();
+        assert_eq!(plan.tensor(plan.outputs()[0]).unwrap().name(), "logits");
         let (mut output, mut equal) = ([0.0f32; 10], 0);
         for (image, expected) in images.iter().zip(logits.f32().chunks_exact(10)) {
             session.set_input_f32(0, image).unwrap();

@@ -10,7 +10,7 @@ use clap::Args;
 use qconfig::quantize::Tensor;
 
 pub(crate) use self::image::Preprocess;
-pub(crate) use self::npy::{labels, save};
+pub(crate) use self::npy::{Saved, labels, save, save_archive};
 
 /// Where one input's samples come from: `FILE`, or `INPUT=FILE`.
 #[derive(Clone, Debug)]

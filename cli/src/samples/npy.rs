@@ -1,7 +1,7 @@
 //! `.npy` and `.npz` files.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Cursor, Read, Seek};
+use std::io::{BufReader, BufWriter, Cursor, Read, Seek, Write};
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
@@ -212,17 +212,43 @@ pub(crate) fn read_labels(reader: impl Read) -> anyhow::Result<Vec<i64>> {
     }
 }
 
-/// Writes floats.
-pub(crate) fn save(path: &Path, shape: &[usize], values: &[f32]) -> anyhow::Result<()> {
-    let write = || -> anyhow::Result<()> {
-        let shape: Vec<u64> = shape.iter().map(|size| *size as u64).collect();
+/// An array to write.
+pub(crate) struct Saved<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) values: &'a [f32],
+}
+
+impl Saved<'_> {
+    fn write(&self, to: impl Write) -> anyhow::Result<()> {
+        let shape: Vec<u64> = self.shape.iter().map(|size| *size as u64).collect();
         let mut writer = npyz::WriteOptions::new()
             .default_dtype()
             .shape(&shape)
-            .writer(BufWriter::new(File::create(path)?))
+            .writer(to)
             .begin_nd()?;
-        writer.extend(values)?;
+        writer.extend(self.values)?;
         Ok(writer.finish()?)
+    }
+}
+
+/// Writes a `.npy` file.
+pub(crate) fn save(path: &Path, array: &Saved<'_>) -> anyhow::Result<()> {
+    let write = || array.write(BufWriter::new(File::create(path)?));
+    write().with_context(|| path.display().to_string())
+}
+
+/// Writes a `.npz` file, the arrays in it by their names.
+pub(crate) fn save_archive(path: &Path, arrays: &[Saved<'_>]) -> anyhow::Result<()> {
+    let write = || -> anyhow::Result<()> {
+        let mut archive = zip::ZipWriter::new(BufWriter::new(File::create(path)?));
+        for array in arrays {
+            let name = format!("{}.npy", array.name);
+            archive.start_file(name, zip::write::SimpleFileOptions::default())?;
+            array.write(&mut archive)?;
+        }
+        archive.finish()?.flush()?;
+        Ok(())
     };
     write().with_context(|| path.display().to_string())
 }

@@ -219,7 +219,10 @@ pub fn import(model: &Model, options: &ImportOptions) -> Result<Imported, Import
         values: values.collect(),
         folded: importer.folded,
         given: importer.given,
-        graph: importer.builder.finish(&outputs)?,
+        graph: importer
+            .builder
+            .finish(&outputs)?
+            .name_outputs(model.outputs.clone()),
         outputs: model.outputs.clone(),
     })
 }

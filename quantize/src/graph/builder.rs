@@ -474,6 +474,7 @@ impl GraphBuilder {
             nodes: self.nodes,
             inputs: self.inputs,
             outputs: outputs.to_vec(),
+            output_names: Vec::new(),
             constants: self.constants,
         })
     }

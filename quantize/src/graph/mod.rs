@@ -79,6 +79,8 @@ pub struct Graph {
     pub(crate) nodes: Vec<Node>,
     pub(crate) inputs: Vec<ValueId>,
     pub(crate) outputs: Vec<ValueId>,
+    /// One for each output, or none where they are called as their values.
+    pub(crate) output_names: Vec<String>,
     pub(crate) constants: BTreeMap<ValueId, Tensor>,
 }
 
@@ -145,6 +147,22 @@ impl Graph {
     /// The values that go out.
     pub fn outputs(&self) -> &[ValueId] {
         &self.outputs
+    }
+
+    /// Names of the outputs, in their order: those of their values, where [`Graph::name_outputs`] gave no others.
+    pub fn output_names(&self) -> impl Iterator<Item = &str> {
+        self.outputs.iter().enumerate().map(|(at, id)| {
+            let given = self.output_names.get(at).map(String::as_str);
+            given.unwrap_or(&self.values[id.0].name)
+        })
+    }
+
+    /// Calls the outputs by other names than their values have, as a file format that names them does; a plan
+    /// made from the graph has them too. Names beyond the number of outputs count for nothing.
+    #[must_use]
+    pub fn name_outputs(mut self, names: Vec<String>) -> Self {
+        self.output_names = names;
+        self
     }
 
     /// The values that are always the same, in the order they were added.

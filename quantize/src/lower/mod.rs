@@ -159,8 +159,15 @@ pub fn lower_with(model: &ReferenceModel, options: LowerOptions) -> Result<Lower
         }
         lowering.node(NodeId(at), node, decision.into())?;
     }
-    for id in &model.graph.outputs {
-        let tensor = lowering.form(*id, DType::float32, None, Layout::Logical)?;
+    for (at, id) in model.graph.outputs.iter().enumerate() {
+        let mut tensor = lowering.form(*id, DType::float32, None, Layout::Logical)?;
+        if let Some(name) = model.graph.output_names.get(at) {
+            // the same bytes under the name that they were given
+            let shape = lowering.shape(*id, Layout::Logical);
+            let named = lowering.tensor(name, DType::float32, None, &shape)?;
+            lowering.builder.alias(tensor, named)?;
+            tensor = named;
+        }
         lowering.builder.output(tensor)?;
     }
     Ok(Lowered {
