@@ -24,6 +24,9 @@ pub(crate) struct CompareArgs {
     /// The right class of each sample, as a .npy of integers; negative where it is not known.
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
+    /// Counts the values of the first output that lie on the same side of this, as decisions of a detector.
+    #[arg(long, value_name = "T")]
+    threshold: Option<f32>,
     /// At most so many samples.
     #[arg(long, value_name = "N")]
     samples: Option<usize>,
@@ -43,6 +46,9 @@ struct Found {
     /// Samples with a label, and those that each model has right.
     labelled: usize,
     right: [usize; 2],
+    /// Values of first outputs held against the threshold, and those on its same side.
+    decided: usize,
+    same_side: usize,
     energy: Energy,
     /// Of each sample, in decibels.
     sqnr: Vec<f64>,
@@ -92,6 +98,9 @@ pub(crate) fn run(args: &CompareArgs) -> anyhow::Result<String> {
             continue;
         };
         found.add(a, b, classes.get(at).copied())?;
+        if let (Some(threshold), [x, ..], [y, ..]) = (args.threshold, &a[..], &b[..]) {
+            found.decide(threshold, x, y);
+        }
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -146,6 +155,14 @@ impl Found {
         Ok(())
     }
 
+    fn decide(&mut self, threshold: f32, a: &Tensor, b: &Tensor) {
+        self.decided += a.data().len();
+        let pairs = a.data().iter().zip(b.data());
+        self.same_side += pairs
+            .filter(|(x, y)| (**x > threshold) == (**y > threshold))
+            .count();
+    }
+
     fn mean_sqnr(&self) -> f64 {
         self.sqnr.iter().sum::<f64>() / self.sqnr.len().max(1) as f64
     }
@@ -170,6 +187,8 @@ impl Found {
             "mean_sqnr_db": self.mean_sqnr(),
             "largest_difference": self.largest,
             "labelled": self.labelled,
+            "decisions": self.decided,
+            "same_decisions": self.same_side,
             "accuracy": [accuracy(self.right[0]), accuracy(self.right[1])],
             "median_ms": [a, b],
         })
@@ -202,6 +221,13 @@ impl Found {
             String::new(),
             format!("{:.6}", self.largest),
         ]);
+        if let Some(threshold) = args.threshold {
+            table.add_row([
+                format!("same side of {threshold}"),
+                String::new(),
+                format!("{} of {}", self.same_side, self.decided),
+            ]);
+        }
         if self.labelled > 0 {
             table.add_row([
                 format!("accuracy on {} with a label", self.labelled),

@@ -39,6 +39,9 @@ pub(crate) struct SchemeArgs {
     /// Leaves nodes float whose names match the regular expression.
     #[arg(long = "float", value_name = "REGEX")]
     pub(crate) float: Vec<String>,
+    /// Gives nodes weights in half precision whose names match the regular expression.
+    #[arg(long = "fp16", value_name = "REGEX")]
+    pub(crate) fp16: Vec<String>,
 }
 
 /// A kind of quantization.
@@ -110,8 +113,12 @@ impl SchemeArgs {
                 .unwrap_or_else(|| QConfigMapping::new().global(Some(qconfig))),
             _ => QConfigMapping::new().global(Some(qconfig)),
         };
-        for regex in &self.float {
-            mapping = mapping.module_name_regex(&format!(".*(?:{regex})"), None);
+        // of two that match, the first decides
+        let float = self.float.iter().map(|regex| (regex, None));
+        let fp16 = self.fp16.iter();
+        let fp16 = fp16.map(|regex| (regex, Some(QConfig::FLOAT16_DYNAMIC)));
+        for (regex, qconfig) in float.chain(fp16) {
+            mapping = mapping.module_name_regex(&format!(".*(?:{regex})"), qconfig);
         }
         Ok(mapping)
     }

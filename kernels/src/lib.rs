@@ -75,7 +75,7 @@ pub use prelu::Q8PRelu;
 pub use q8_conv::Q8Conv;
 pub use q8_conv_transpose::Q8ConvTranspose;
 pub use q8_linear::Q8Linear;
-pub use q8_linear_dynamic::Q8LinearDynamic;
+pub use q8_linear_dynamic::{Q8LinearDynamic, dynamic_qparams};
 pub use q8_lut::{Q8Lut, binary, padded_position, scalar_qparams, unary};
 pub use quantize::Quantize;
 pub use rearrange::Rearrange;

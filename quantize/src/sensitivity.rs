@@ -54,6 +54,12 @@ impl Visitor for Only<'_> {
             .then(|| self.round.input(node, at, tensor))
             .flatten()
     }
+
+    fn factor(&self, node: NodeId, values: &[f32]) -> Option<Vec<f32>> {
+        (node == self.node)
+            .then(|| self.round.factor(node, values))
+            .flatten()
+    }
 }
 
 /// Runs the samples once for each quantized node, with only that one quantized. `progress` is told after

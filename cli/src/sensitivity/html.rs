@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use plotters::prelude::*;
 use qconfig::quantize::Histogram;
 
-use super::{Layer, Whole, decibels};
+use super::{Layer, Whole, decibels, left, outputs};
 use crate::html::escaped;
 
 const STYLE: &str = "
@@ -15,6 +15,7 @@ table { border-collapse: collapse; } th, td { padding: .3rem .6rem; text-align: 
 th { position: sticky; top: 0; background: #fff; cursor: pointer; } td.n { text-align: right; font-variant-numeric: tabular-nums; }
 .bar { background: #d9534f; height: .7rem; display: inline-block; } .time { background: #4a7fb5; }
 .float td:first-child::after { content: ' stays float'; color: #d9534f; font-size: .8em; }
+.half td:first-child::after { content: ' in half precision'; color: #d9534f; font-size: .8em; }
 input { font: inherit; padding: .2rem .4rem; margin: 1rem 0; width: 20rem; } small { color: #666; }
 ";
 
@@ -68,8 +69,10 @@ pub(super) fn page(model: &str, layers: &[Layer], whole: &Whole) -> String {
     let mut rows = String::new();
     for layer in layers {
         let found = &layer.found;
-        let float = if whole.suggested.contains(&found.node) {
+        let float = if whole.float.contains(&found.node) {
             " class=float"
+        } else if whole.half.contains(&found.node) {
+            " class=half"
         } else {
             ""
         };
@@ -98,23 +101,19 @@ pub(super) fn page(model: &str, layers: &[Layer], whole: &Whole) -> String {
         );
     }
     let mixed = match whole.mixed_db {
-        Some(db) => format!(
-            " With {} layers left float, {} dB.",
-            whole.suggested.len(),
-            decibels(db)
-        ),
+        Some(db) => format!(" With {}, {}.", left(whole), outputs(db)),
         None => String::new(),
     };
     format!(
         "<!doctype html>\n<html lang=en><meta charset=utf-8><title>Sensitivity of {title}</title>\n\
          <style>{STYLE}</style>\n<h1>Sensitivity of {title}</h1>\n\
          <p>Each layer quantized alone: signal to noise at the model's outputs, the loudest first. \
-         Everything quantized: {all} dB.{mixed} Click a heading to sort.</p>\n\
+         Everything quantized: {all}.{mixed} Click a heading to sort.</p>\n\
          <input id=filter placeholder='filter layers' aria-label='filter layers'>\n\
          <table><thead><tr><th>layer<th>pattern<th>outputs, dB<th>noise<th>layer, dB<th>us<th>time<th>kernel\
          <th>weights<th>activations</thead>\n<tbody>\n{rows}</tbody></table>\n<script>{SCRIPT}</script></html>\n",
         title = escaped(model),
-        all = decibels(whole.sqnr_db),
+        all = outputs(whole.sqnr_db),
     )
 }
 

@@ -8,12 +8,13 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use qconfig::quantize::{
-    Energy, Graph, Histogram, Op, ReferenceModel, Sensitivity, Tensor, costly, lower, sensitivity,
+    Decision, Energy, Graph, Histogram, Op, ReferenceModel, Sensitivity, Tensor, costly, lower,
+    sensitivity,
 };
 use serde_json::{Value, json};
 
 use crate::model::{self, ModelArgs};
-use crate::quantize::{SchemeArgs, calibrated, correct, needs_samples};
+use crate::quantize::{Mode, SchemeArgs, calibrated, correct, needs_samples};
 use crate::samples::DataArgs;
 use crate::{progress, show};
 
@@ -30,7 +31,8 @@ pub(crate) struct SensitivityArgs {
     /// So many samples to measure with: each runs once for every layer.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
     measure: u16,
-    /// Suggests layers to leave float, until the outputs' signal to noise is this many decibels.
+    /// Suggests layers to give half precision or to leave float, until the outputs' signal to noise is this many
+    /// decibels.
     #[arg(long, value_name = "DB")]
     target_sqnr: Option<f64>,
     /// Writes a page with plots.
@@ -60,7 +62,9 @@ struct Whole {
     /// Of the outputs, everything quantized, in decibels.
     sqnr_db: f64,
     /// Layers to leave float.
-    suggested: Vec<String>,
+    float: Vec<String>,
+    /// Layers whose weights to keep in half precision.
+    half: Vec<String>,
     /// Of the outputs with the suggestion followed, measured.
     mixed_db: Option<f64>,
 }
@@ -88,14 +92,18 @@ pub(crate) fn run(args: &SensitivityArgs) -> anyhow::Result<String> {
     bar.finish_and_clear();
     let mut whole = Whole {
         sqnr_db: outputs_db(&model, &measured)?,
-        suggested: Vec::new(),
+        float: Vec::new(),
+        half: Vec::new(),
         mixed_db: None,
     };
     if let Some(target) = args.target_sqnr {
         if !target.is_finite() {
             bail!("the target must be a number of decibels");
         }
-        suggest(args, &found, &mut whole, target, &measured, converted)?;
+        let half = in_half(&args.scheme, &imported.graph)?;
+        suggest(
+            args, &found, &half, &mut whole, target, &measured, converted,
+        )?;
     }
     let layers = layers(&model, found, &measured)?;
     if let Some(path) = &args.html {
@@ -120,11 +128,36 @@ fn outputs_db(model: &ReferenceModel, samples: &[Vec<Tensor>]) -> anyhow::Result
     Ok(energy.db())
 }
 
-/// Leaves costly layers float until the measured outputs are good enough: the noises of layers are not
-/// quite independent, so what they promise together is only where the search begins.
+/// Nodes that the backend computes with weights in half precision.
+fn in_half(scheme: &SchemeArgs, graph: &Graph) -> anyhow::Result<Vec<String>> {
+    if scheme.mode == Mode::Fp16 {
+        return Ok(Vec::new());
+    }
+    let all = SchemeArgs {
+        mode: Mode::Fp16,
+        qconfig: None,
+        fp16: Vec::new(),
+        ..scheme.clone()
+    };
+    let (prepared, backend) = (all.prepare(graph)?, all.backend()?);
+    let nodes = prepared.graph().nodes().iter().zip(prepared.decisions());
+    let taken = nodes.filter(|(_, decision)| match decision {
+        Decision::Quantized(found) => {
+            let kernel = backend.kernel(found.config, found.dtype_config);
+            kernel.is_some()
+        }
+        Decision::Float(_) => false,
+    });
+    Ok(taken.map(|(node, _)| node.name.clone()).collect())
+}
+
+/// Gives costly layers half precision, where the backend has it, and leaves the others float, until the measured
+/// outputs are good enough: the noises of layers are not quite independent, so what they promise together is only
+/// where the search begins. Where half precision is not enough, they all stay float.
 fn suggest(
     args: &SensitivityArgs,
     found: &[Sensitivity],
+    half: &[String],
     whole: &mut Whole,
     target: f64,
     samples: &[Vec<Tensor>],
@@ -133,20 +166,29 @@ fn suggest(
     if whole.sqnr_db >= target {
         return Ok(());
     }
-    let mut aim = target;
-    for _ in 0..4 {
-        let float = costly(found, aim);
-        whole.suggested = float.iter().map(|layer| layer.node.clone()).collect();
-        let mut scheme = args.scheme.clone();
-        scheme
-            .float
-            .extend(whole.suggested.iter().map(|name| exactly(name)));
-        let reached = outputs_db(&converted(&scheme)?, samples)?;
-        whole.mixed_db = Some(reached);
-        if reached >= target || whole.suggested.len() == found.len() {
+    for half in [half, &[]] {
+        let mut aim = target;
+        for _ in 0..4 {
+            let names = costly(found, aim).into_iter().map(|layer| &layer.node);
+            (whole.half, whole.float) = names.cloned().partition(|name| half.contains(name));
+            let mut scheme = args.scheme.clone();
+            let exact = |names: &[String]| names.iter().map(|name| exactly(name)).collect();
+            let [float, fp16]: [Vec<String>; 2] = [exact(&whole.float), exact(&whole.half)];
+            scheme.float.extend(float);
+            scheme.fp16.extend(fp16);
+            let reached = outputs_db(&converted(&scheme)?, samples)?;
+            whole.mixed_db = Some(reached);
+            if reached >= target {
+                return Ok(());
+            }
+            if whole.float.len() + whole.half.len() == found.len() {
+                break;
+            }
+            aim += (target - reached).max(0.5);
+        }
+        if whole.half.is_empty() {
             break;
         }
-        aim += (target - reached).max(0.5);
     }
     Ok(())
 }
@@ -250,7 +292,8 @@ fn to_json(args: &SensitivityArgs, layers: &[Layer], whole: &Whole) -> Value {
         "backend": args.scheme.backend,
         "sqnr_db": finite(whole.sqnr_db),
         "target_sqnr_db": args.target_sqnr,
-        "leave_float": whole.suggested,
+        "leave_float": whole.float,
+        "leave_fp16": whole.half,
         "mixed_sqnr_db": whole.mixed_db.map(finite),
         "layers": layers,
     })
@@ -270,6 +313,26 @@ fn decibels(db: f64) -> String {
         format!("{db:.1}")
     } else {
         "exact".into()
+    }
+}
+
+/// How many layers the suggestion does not quantize to integers.
+fn left(whole: &Whole) -> String {
+    let kinds = [
+        (whole.half.len(), "in half precision"),
+        (whole.float.len(), "float"),
+    ];
+    let parts = kinds.iter().filter(|(count, _)| *count > 0);
+    let parts: Vec<String> = parts.map(|(count, how)| format!("{count} {how}")).collect();
+    parts.join(" and ")
+}
+
+/// How near outputs are.
+fn outputs(db: f64) -> String {
+    if db.is_finite() {
+        format!("{db:.1} dB")
+    } else {
+        "the float outputs".into()
     }
 }
 
@@ -296,19 +359,22 @@ fn table(args: &SensitivityArgs, layers: &[Layer], whole: &Whole) -> String {
         ]);
     }
     let mut text = format!(
-        "{table}\neverything quantized: {} dB at the outputs\n",
-        decibels(whole.sqnr_db)
+        "{table}\neverything quantized: {} at the outputs\n",
+        outputs(whole.sqnr_db)
     );
     match (args.target_sqnr, whole.mixed_db) {
         (Some(target), None) => text += &format!("the target of {target} dB is met as it is\n"),
         (Some(target), Some(reached)) => {
             text += &format!(
-                "for {target} dB leave {} of {} layers float, which gives {} dB:\n",
-                whole.suggested.len(),
+                "for {target} dB leave {} of {} layers, which gives {}:\n",
+                left(whole),
                 layers.len(),
-                decibels(reached)
+                outputs(reached)
             );
-            for name in &whole.suggested {
+            for name in &whole.half {
+                text += &format!("  --fp16 '{}'\n", exactly(name));
+            }
+            for name in &whole.float {
                 text += &format!("  --float '{}'\n", exactly(name));
             }
         }

@@ -9,7 +9,7 @@ mod reference;
 
 use qconfig_core::DType::{float32, qint8, quint8};
 use qconfig_core::kernel::{
-    Activation, BlobError, Call, Kernel, NodeSpec, Refusal, Signature, Sizes, Split,
+    Activation, BlobError, Call, Kernel, NodeSpec, QParams, Refusal, Signature, Sizes, Split,
 };
 use qconfig_core::{Isa, KernelFamily};
 
@@ -58,6 +58,17 @@ impl KernelFamily for Q8LinearDynamic {
         run: |call| run(QNNPACK, call),
         variant: |_, isa| gemm::variant(isa),
     };
+}
+
+/// Scale and zero point with which dynamic kernels quantize an input of these values to `quint8`, to 7 bits
+/// with `reduce_range`; values that are not finite do not count.
+pub fn dynamic_qparams(values: &[f32], reduce_range: bool) -> QParams {
+    let finite = values.iter().copied().filter(|x| x.is_finite());
+    let (least, greatest) = finite.fold((0.0f32, 0.0f32), |(least, greatest), x| {
+        (least.min(x), greatest.max(x))
+    });
+    let Stored { scale, zero_point } = qparams::choose(least, greatest, reduce_range);
+    QParams { scale, zero_point }
 }
 
 /// What a dynamic layer takes and gives.

@@ -132,6 +132,10 @@ pub(crate) trait Visitor {
     fn input(&self, _node: NodeId, _at: usize, _tensor: &Tensor) -> Option<Tensor> {
         None
     }
+    /// Replaces what a recurrent layer multiplies weights with: its input, and the hidden state of a step.
+    fn factor(&self, _node: NodeId, _values: &[f32]) -> Option<Vec<f32>> {
+        None
+    }
 }
 
 /// Runs the graph and returns every value.
@@ -192,7 +196,13 @@ pub(crate) fn step(
         .collect();
     let weight = visitor.weight(id, 0);
     let outputs = match &node.op {
-        Op::Recurrent(op) => recurrent::run(op, |at| visitor.weight(id, at), &operands, &shapes),
+        Op::Recurrent(op) => recurrent::run(
+            op,
+            |at| visitor.weight(id, at),
+            |values| visitor.factor(id, values),
+            &operands,
+            &shapes,
+        ),
         Op::Embedding(op) => {
             let weight = weight.unwrap_or(&op.weight);
             vec![embedding::run(

@@ -8,10 +8,12 @@ use crate::graph::Recurrent;
 use crate::tensor::Tensor;
 
 /// The sequence, which a cell has not, and the last states, of those shapes; `weight` gives weights that
-/// take the place of the layer's own, in the order `weight_ih`, `weight_hh` of each layer and direction.
+/// take the place of the layer's own, in the order `weight_ih`, `weight_hh` of each layer and direction;
+/// `factor` gives what takes the place of the values that weights are multiplied with.
 pub(super) fn run<'w>(
     recurrent: &'w Recurrent,
     weight: impl Fn(usize) -> Option<&'w Tensor>,
+    factor: impl Fn(&[f32]) -> Option<Vec<f32>>,
     inputs: &[&Tensor],
     shapes: &[&[usize]],
 ) -> Vec<Tensor> {
@@ -37,6 +39,8 @@ pub(super) fn run<'w>(
             let linear = |x: &[f32], own: &'w Tensor, at: usize| {
                 let w = weight(2 * index + at).unwrap_or(own);
                 let k = w.shape()[1];
+                let replaced = factor(x);
+                let x = replaced.as_deref().unwrap_or(x);
                 let mut y = product(x, w.data(), (x.len() / k, k, gates), true);
                 if let Some(biases) = &parameters.bias {
                     for row in y.chunks_mut(gates) {
