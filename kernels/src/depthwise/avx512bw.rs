@@ -11,7 +11,7 @@ use super::{Layer, Row, avx2, window_rows};
 pub(super) const BLOCK: usize = 16;
 
 /// Whether [`sliding`] takes the layer; AVX2 takes the others.
-fn takes(layer: &Layer<'_>) -> bool {
+pub(super) fn takes(layer: &Layer<'_>) -> bool {
     let window = layer.geometry.window;
     layer.out_channels == layer.geometry.channels
         && layer.out_channels >= BLOCK

@@ -9,7 +9,7 @@ use super::avx512bw::{self, BLOCK, Block, words};
 use super::{Layer, Row, window_rows};
 
 /// Whether [`sweep`] takes the layer; the level below takes the others.
-fn takes(layer: &Layer<'_>) -> bool {
+pub(super) fn takes(layer: &Layer<'_>) -> bool {
     layer.narrow
         && layer.out_channels == layer.geometry.channels
         && layer.out_channels >= BLOCK

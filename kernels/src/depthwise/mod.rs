@@ -84,6 +84,11 @@ pub(crate) const FBGEMM: Family = Family {
     numerics: Numerics::Fbgemm,
 };
 
+/// Flag: all weights are in the range of `i8`.
+const NARROW: u32 = 1;
+/// Flag: no sum can reach 2^24.
+const SINGLE: u32 = 2;
+
 /// A row of neighbouring outputs to compute, and what all of them share.
 #[derive(Clone, Copy)]
 struct Row<'a> {
@@ -107,6 +112,12 @@ struct Layer<'a> {
         expect(dead_code, reason = "NEON multiplies 16 bits")
     )]
     narrow: bool,
+    /// No sum can reach 2^24: it is exact in `f32`, whatever the order.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "NEON sums integers")
+    )]
+    is_single: bool,
     /// See the module.
     pairs: &'a [[u8; 4]],
     /// `bias - za * sum(w - zw)`, an `i32` for each output channel.
@@ -313,7 +324,7 @@ impl Family {
     }
 
     /// As [`Kernel::pack`]. Words: geometry, bytes (input zero point, output zero
-    /// point, bounds), output channels, whether all weights fit `i8`.
+    /// point, bounds), output channels, flags.
     pub(crate) fn pack(self, spec: &NodeSpec<'_>, blob: &mut [u8]) -> Result<(), Refusal> {
         let (geometry, out_channels, weight) = plan(spec)?;
         units::blob_length(blob, self.sizes(spec)?.blob)?;
@@ -326,7 +337,7 @@ impl Family {
             high,
         } = Output::new(spec.activation, stored("output", &spec.output)?);
         let [kh, kw] = geometry.window.kernel;
-        let mut narrow = true;
+        let (mut narrow, mut is_single) = (true, true);
         let (pairs_len, channel_len) = match self.layout([kh, kw], out_channels) {
             Some([pairs, channel, _]) => (pairs, channel),
             None => return Err(Refusal::Shape("too many weights")),
@@ -344,6 +355,9 @@ impl Family {
         let mut biases = biases.as_chunks_mut().0.iter_mut();
         for (channel, (init, scale)) in (0..out_channels).zip(cells) {
             let column = self.column(spec, &geometry, &weight, channel)?;
+            let reach = weight.reach(channel, kh * kw);
+            let most = 255 * (reach.positive - reach.negative) + i64::from(column.init).abs();
+            is_single &= most < 1 << f32::MANTISSA_DIGITS;
             (*init, *scale) = (column.init.to_le_bytes(), column.scale.to_le_bytes());
             if let Some(bias) = biases.next() {
                 *bias = column.bias.to_le_bytes();
@@ -361,7 +375,8 @@ impl Family {
         let mut words = [0; 15];
         words[..WORDS].copy_from_slice(&geometry.words()?);
         let bytes = u32::from_le_bytes([from.zero_point as u8, zero_point, low, high]);
-        words[WORDS..WORDS + 3].copy_from_slice(&[bytes, word(out_channels)?, narrow.into()]);
+        let flags = if narrow { NARROW } else { 0 } | if is_single { SINGLE } else { 0 };
+        words[WORDS..WORDS + 3].copy_from_slice(&[bytes, word(out_channels)?, flags]);
         self.tag.write(header, &words);
         Ok(())
     }
@@ -406,7 +421,8 @@ impl Family {
                 low,
                 high,
             },
-            narrow: words[WORDS + 2] == 1,
+            narrow: words[WORDS + 2] & NARROW != 0,
+            is_single: words[WORDS + 2] & SINGLE != 0,
             pairs: section(HEADER, pairs_len)?,
             init: section(channels, out_channels * 4)?,
             scale: section(channels + channel_len, out_channels * 4)?,
@@ -435,6 +451,15 @@ impl Layer<'_> {
     }
 }
 
+/// Whether sums in `f32` are the fastest form that the level has for the layer.
+#[cfg(target_arch = "x86_64")]
+fn single(layer: &Layer<'_>, level: IsaLevel) -> bool {
+    level.has_avx2()
+        && avx2::single::takes(layer)
+        && !(level.has_avx512bw() && avx512bw::takes(layer))
+        && !(level == IsaLevel::Avx512Vnni && avx512vnni::takes(layer))
+}
+
 impl Family {
     /// As [`Kernel::split`].
     pub(crate) fn split(self, blob: &[u8], inputs: &[usize]) -> Result<Split, BlobError> {
@@ -450,6 +475,12 @@ impl Family {
             &call.units,
             call.output.len(),
         )?;
+        #[cfg(target_arch = "x86_64")]
+        if single(&layer, call.isa.level()) {
+            // SAFETY: an `Isa` of such a level proves that the CPU has AVX2 and FMA.
+            unsafe { avx2::single::outputs(&layer, input, call.units, call.output) };
+            return Ok(());
+        }
         let width = layer.geometry.output[1];
         let (mut unit, mut output) = (call.units.start, call.output);
         while let Some(first) = layer.geometry.walk(unit..call.units.end).next() {
@@ -484,6 +515,8 @@ impl Family {
     /// As [`Kernel::variant`].
     pub(crate) fn variant(self, blob: &[u8], isa: Isa) -> &'static str {
         match (isa.level(), self.read(blob)) {
+            #[cfg(target_arch = "x86_64")]
+            (level, Ok(layer)) if single(&layer, level) => avx2::single::VARIANT,
             #[cfg(target_arch = "x86_64")]
             (IsaLevel::Avx512Vnni, Ok(layer)) => avx512vnni::variant(&layer),
             #[cfg(target_arch = "x86_64")]
