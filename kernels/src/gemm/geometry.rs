@@ -231,49 +231,39 @@ impl Geometry {
         }
     }
 
-    /// The corners of a run of GEMM rows: one division for all.
+    /// GEMM rows from `row` to the end of its line of outputs.
     #[cfg(target_arch = "x86_64")]
-    pub(crate) fn corners(&self, first: usize) -> impl Iterator<Item = Corner> {
-        let mut next = self.corner(first);
-        let mut x = first % self.out_width;
-        let mut y = first / self.out_width % self.out_height;
-        let Window {
-            stride, padding, ..
-        } = self.window;
-        core::iter::from_fn(move || {
-            let corner = next;
-            x += 1;
-            next.x += stride[1] as isize;
-            if x == self.out_width {
-                (x, next.x) = (0, -(padding[1] as isize));
-                y += 1;
-                next.y += stride[0] as isize;
-                if y == self.out_height {
-                    (y, next.y) = (0, -(padding[0] as isize));
-                    next.image += 1;
-                }
-            }
-            Some(corner)
-        })
+    pub(crate) fn line_rows(&self, row: usize) -> usize {
+        self.out_width - row % self.out_width
     }
 
-    /// Where a window that lies wholly inside the input begins, and the elements from one of its lines to
-    /// the next; `None` for a window that reaches into the padding.
+    /// Of `count` windows along a line of outputs, the first that of GEMM row `row`: those that lie wholly
+    /// inside the input, where the first of them begins, and the elements from a line of a window to the
+    /// next, and from a window to the next.
     #[cfg(target_arch = "x86_64")]
-    pub(crate) fn inside(&self, corner: Corner) -> Option<(usize, usize)> {
+    pub(crate) fn inside(&self, row: usize, count: usize) -> (Range<usize>, usize, [usize; 2]) {
         let Window {
-            kernel, dilation, ..
+            kernel,
+            dilation,
+            stride,
+            ..
         } = self.window;
-        let (y, x) = (
-            usize::try_from(corner.y).ok()?,
-            usize::try_from(corner.x).ok()?,
-        );
-        let reach = |axis: usize| (kernel[axis] - 1) * dilation[axis];
-        if y + reach(0) >= self.height || x + reach(1) >= self.width {
-            return None;
+        let corner = self.corner(row);
+        let steps = [
+            dilation[0] * self.width * self.channels,
+            stride[1] * self.channels,
+        ];
+        let [below, right] = [0, 1].map(|axis| ((kernel[axis] - 1) * dilation[axis]) as isize);
+        // windows whose first tap is at 0 or behind, and whose last is not behind the last pixel
+        let windows = |pixels: isize| pixels.max(0).unsigned_abs().div_ceil(stride[1]).min(count);
+        let inside = windows(-corner.x)..windows(self.width as isize - right - corner.x);
+        if corner.y < 0 || corner.y + below >= self.height as isize || inside.is_empty() {
+            return (0..0, 0, steps);
         }
-        let first = ((corner.image * self.height + y) * self.width + x) * self.channels;
-        Some((first, dilation[0] * self.width * self.channels))
+        let line = corner.image * self.height + corner.y.unsigned_abs();
+        let x = corner.x + (inside.start * stride[1]) as isize;
+        let pixel = line * self.width + x.unsigned_abs();
+        (inside, pixel * self.channels, steps)
     }
 
     /// The input elements under a tap, one group's channels; `None` in the padding.

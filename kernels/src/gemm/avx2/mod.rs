@@ -5,18 +5,20 @@
 //! products, which cannot overflow (`2 * 255 * 128 < 2^31`); they meet at the end.
 
 mod wide;
+mod widen;
 mod winograd;
 
 use core::arch::x86_64::*;
 
 use super::finish::Finish;
-use super::geometry::{Corner, Taps};
 use super::packed::Columns;
 use super::panels::{DEPTH, Panel};
 use super::{BLOCK, Job, Rows, Scratch};
 use crate::vector::{Narrow, store};
 
 pub(in crate::gemm) use wide::requantize as requantize_rows;
+use widen::block as widen_block;
+pub(in crate::gemm) use widen::widen;
 pub(in crate::gemm) use winograd::run as winograd;
 
 /// Columns of a vector.
@@ -44,28 +46,16 @@ pub(super) unsafe fn run<R: Rows>(
     let packed = job.packed;
     let (block, slice) = block.split_at_mut(plan.pitch * plan.block);
     let asymmetric = !packed.columns(0).zero_points.is_empty();
-    let image = job.rows.image().filter(|image| {
-        let geometry = image.geometry;
-        let whole = geometry.tap_channels().is_multiple_of(16);
-        (whole || geometry.has_lines()) && !asymmetric
-    });
+    let image = job.rows.image().filter(|_| !asymmetric);
     let mut sums = [0i32; BLOCK];
     let mut start = job.part.rows.start;
     while start < job.part.rows.end {
         let rows = (job.part.rows.end - start).min(plan.block);
         for group in 0..packed.geometry.groups {
-            let cells = block.chunks_exact_mut(plan.pitch).take(rows);
-            let lines = image.filter(|image| image.geometry.has_lines());
-            if let Some(image) = lines {
-                for (corner, wide) in image.geometry.corners(start).zip(cells) {
-                    widen_lines(&image, corner, wide);
-                }
+            if let Some(image) = &image {
+                widen_block(image, (start, rows), group, block, plan.pitch);
             } else {
-                for (r, wide) in cells.enumerate() {
-                    if let Some(image) = image {
-                        widen_taps(&image, start + r, group, wide);
-                        continue;
-                    }
+                for (r, wide) in block.chunks_exact_mut(plan.pitch).take(rows).enumerate() {
                     let a = job.rows.row(start + r, group, packed.panels.k, row);
                     if asymmetric {
                         sums[r] = a.iter().map(|x| i32::from(*x)).sum();
@@ -109,80 +99,6 @@ pub(super) unsafe fn run<R: Rows>(
         }
         start += rows;
     }
-}
-
-/// Widens a row to 16 bits, with zeros up to the next group of four.
-#[target_feature(enable = "avx2")]
-pub(in crate::gemm) fn widen(row: &[u8], wide: &mut [u8]) {
-    let (whole, rest) = row.as_chunks::<16>();
-    let (cells, tail) = wide.split_at_mut(whole.len() * 32);
-    for (x, y) in whole.iter().zip(cells.as_chunks_mut::<32>().0) {
-        // SAFETY: both have the bytes of the access.
-        unsafe {
-            let x = _mm256_cvtepu8_epi16(_mm_loadu_si128(x.as_ptr().cast()));
-            _mm256_storeu_si256(y.as_mut_ptr().cast(), x);
-        }
-    }
-    let steps = rest.len().next_multiple_of(DEPTH);
-    let taps = rest.iter().copied().chain(core::iter::repeat(0));
-    for (y, x) in tail.as_chunks_mut::<2>().0.iter_mut().take(steps).zip(taps) {
-        *y = [x, 0];
-    }
-}
-
-/// Widens the taps of a row where they lie, each a whole number of vectors.
-#[target_feature(enable = "avx2")]
-fn widen_taps(image: &Taps<'_>, row: usize, group: usize, wide: &mut [u8]) {
-    let geometry = image.geometry;
-    let corner = geometry.corner(row);
-    let cells = wide.chunks_exact_mut(2 * geometry.tap_channels());
-    for (tap, cell) in geometry.window_taps().zip(cells) {
-        match geometry.tap(corner, group, tap) {
-            Some(elements) => widen(&image.input[elements], cell),
-            None => cell.as_chunks_mut().0.fill([image.zero_point, 0]),
-        }
-    }
-}
-
-/// Widens a row kernel line by kernel line: the taps of a line lie beside each other.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn widen_lines(image: &Taps<'_>, corner: Corner, wide: &mut [u8]) {
-    let geometry = image.geometry;
-    let (len, lines) = (geometry.line(), geometry.lines());
-    let k = len * lines;
-    // whole vectors may be read and written behind a line: the next line is written over what is too much
-    let vectors = len.div_ceil(16);
-    let room = (k - len) * 2 + vectors * 32 <= wide.len();
-    let inside = geometry.inside(corner).filter(|(first, step)| {
-        room && first + (lines - 1) * step + vectors * 16 <= image.input.len()
-    });
-    if let Some((first, step)) = inside {
-        for line in 0..lines {
-            for v in 0..vectors {
-                // SAFETY: the last access of the last line was checked to be inside both.
-                unsafe {
-                    let from = image.input.as_ptr().add(first + line * step + v * 16);
-                    let to = wide.as_mut_ptr().add(line * len * 2 + v * 32);
-                    let x = _mm256_cvtepu8_epi16(_mm_loadu_si128(from.cast()));
-                    _mm256_storeu_si256(to.cast(), x);
-                }
-            }
-        }
-    } else {
-        for (ky, cells) in (0..lines).zip(wide.chunks_exact_mut(len * 2)) {
-            let (line, inside) = geometry.line_taps(corner, ky);
-            let cells = cells.as_chunks_mut().0;
-            cells.fill([image.zero_point, 0]);
-            let inside = cells.get_mut(inside).unwrap_or_default();
-            for (y, x) in inside.iter_mut().zip(&image.input[line]) {
-                *y = [*x, 0];
-            }
-        }
-    }
-    // zeros up to the next group of four
-    let tail = &mut wide.as_chunks_mut::<2>().0[k..k.next_multiple_of(DEPTH)];
-    tail.fill([0; 2]);
 }
 
 /// Some rows of a block times one panel.
