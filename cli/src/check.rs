@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use qconfig::KernelFamily as _;
+use qconfig::kernels::WeightOnlyLinear;
 use qconfig::quantize::{Decision, FloatReason, Graph, adopt};
 use serde_json::{Value, json};
 
@@ -44,10 +46,13 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<(String, bool)> {
             let model = adopt(&imported.graph, backend, &imported.given);
             (model.graph().clone(), model.decisions().to_vec())
         }
-        false => {
-            let prepared = args.scheme.prepare(&imported.graph)?;
-            (prepared.graph().clone(), prepared.decisions().to_vec())
-        }
+        false => match args.scheme.weight_only(&imported.graph)? {
+            Some(model) => (model.graph().clone(), model.decisions().to_vec()),
+            None => {
+                let prepared = args.scheme.prepare(&imported.graph)?;
+                (prepared.graph().clone(), prepared.decisions().to_vec())
+            }
+        },
     };
     let rows = rows(&graph, &decisions, backend);
     let float = decisions
@@ -119,6 +124,11 @@ fn rows(
                         place(config),
                     )
                 }
+                Decision::WeightOnly(how) => (
+                    node.spelling.dsl.to_owned(),
+                    format!("{how}: {}", WeightOnlyLinear::KERNEL.name),
+                    String::new(),
+                ),
                 Decision::Float(reason) => {
                     // the pattern that was asked, where there is one
                     let config = match reason {

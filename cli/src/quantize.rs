@@ -7,13 +7,14 @@ use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use qconfig::onnx::{Imported, export, write};
 use qconfig::quantize::{
-    Decision, Graph, Prepared, ReferenceModel, adopt, calibrate, convert, correct_bias, fuse,
-    lower, prepare,
+    Decision, Graph, Prepared, ReferenceModel, WeightOnly, adopt, calibrate, convert, correct_bias,
+    fuse, lower, prepare, weight_only,
 };
 use qconfig::{
     BackendConfig, DType, ObserverKind, ObserverSpec, QConfig, QConfigMapping, QScheme,
     qconfig_mapping_with,
 };
+use regex_lite::Regex;
 use serde_json::{Value, json};
 
 use crate::model::{self, ModelArgs};
@@ -29,6 +30,13 @@ pub(crate) struct SchemeArgs {
     /// The kind of quantization.
     #[arg(long, value_enum, default_value_t = Mode::Static)]
     pub(crate) mode: Mode,
+    /// Values of a row that share a scale, for the modes `weight8` and `weight4`: 16, 32, 64, 128 or 256; otherwise
+    /// the whole row in 8 bits, 32 in 4 bits.
+    #[arg(long, value_name = "N", value_parser = block)]
+    pub(crate) block: Option<usize>,
+    /// Gives each of those a zero point too.
+    #[arg(long)]
+    pub(crate) zero_points: bool,
     /// A qconfig by PyTorch's name, instead of the mode's.
     #[arg(long)]
     pub(crate) qconfig: Option<String>,
@@ -53,6 +61,10 @@ pub(crate) enum Mode {
     Dynamic,
     /// Weights in half precision.
     Fp16,
+    /// Weights of linear layers in 8 bits, a scale for each output; all else stays float.
+    Weight8,
+    /// Weights of linear layers in 4 bits, a scale for each block of a row; all else stays float.
+    Weight4,
 }
 
 /// What a backend's kernels take: PyTorch's default for its engine, where that has one; QNNPACK's symmetric kernels
@@ -62,6 +74,13 @@ fn default_qconfig(backend: &str) -> QConfig {
         "qnnpack" | "executorch" => QConfig::DEFAULT_PER_CHANNEL_SYMMETRIC_QNNPACK,
         "x86" | "fbgemm" => QConfig::X86,
         _ => QConfig::ONEDNN,
+    }
+}
+
+fn block(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(block @ (16 | 32 | 64 | 128 | 256)) => Ok(block),
+        _ => Err("blocks are of 16, 32, 64, 128 or 256 values".into()),
     }
 }
 
@@ -96,6 +115,9 @@ impl SchemeArgs {
                 Mode::Static => default_qconfig(&self.backend),
                 Mode::Dynamic => QConfig::PER_CHANNEL_DYNAMIC,
                 Mode::Fp16 => QConfig::FLOAT16_DYNAMIC,
+                Mode::Weight8 | Mode::Weight4 => {
+                    bail!("modes weight8 and weight4 round weights alone; no qconfig says so")
+                }
             },
         };
         let qconfig = QConfig {
@@ -121,6 +143,34 @@ impl SchemeArgs {
             mapping = mapping.module_name_regex(&format!(".*(?:{regex})"), qconfig);
         }
         Ok(mapping)
+    }
+
+    /// A model whose weights alone are rounded, if that is the mode.
+    pub(crate) fn weight_only(&self, graph: &Graph) -> anyhow::Result<Option<ReferenceModel>> {
+        let how = match self.mode {
+            Mode::Weight8 => WeightOnly::EIGHT_BITS,
+            Mode::Weight4 => WeightOnly::FOUR_BITS,
+            _ if self.block.is_some() || self.zero_points => {
+                bail!("--block and --zero-points go with --mode weight8 or weight4")
+            }
+            _ => return Ok(None),
+        };
+        if self.qconfig.is_some() || self.observer.is_some() || !self.fp16.is_empty() {
+            bail!(
+                "--qconfig, --observer and --fp16 do not go with a mode that rounds weights alone"
+            );
+        }
+        let how = WeightOnly {
+            block: self.block.or(how.block),
+            zero_points: self.zero_points,
+            ..how
+        };
+        let regexes = self.float.iter().map(|regex| {
+            Regex::new(regex).with_context(|| format!("--float `{regex}` is no regular expression"))
+        });
+        let regexes = regexes.collect::<anyhow::Result<Vec<_>>>()?;
+        let float = |name: &str| regexes.iter().any(|regex| regex.is_match(name));
+        Ok(Some(weight_only(graph, self.backend()?, how, float)))
     }
 
     /// Fuses and decides.
@@ -211,7 +261,7 @@ pub(crate) fn correct(
 pub(crate) fn needs_samples(prepared: &Prepared) -> bool {
     prepared.decisions().iter().any(|decision| match decision {
         Decision::Quantized(quantized) => quantized.is_static(),
-        Decision::Float(_) => false,
+        Decision::WeightOnly(_) | Decision::Float(_) => false,
     })
 }
 
@@ -255,6 +305,9 @@ pub(crate) fn run(args: &QuantizeArgs) -> anyhow::Result<String> {
 
 /// A float model, calibrated and converted.
 fn quantized(args: &QuantizeArgs, imported: &Imported) -> anyhow::Result<ReferenceModel> {
+    if let Some(model) = args.scheme.weight_only(&imported.graph)? {
+        return Ok(model);
+    }
     let prepared = args.scheme.prepare(&imported.graph)?;
     let wanted = model::wanted(&imported.graph);
     let samples = match (&args.data[..], needs_samples(&prepared)) {

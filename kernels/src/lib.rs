@@ -46,6 +46,7 @@ mod units;
 #[cfg(target_arch = "x86_64")]
 mod vector;
 mod volume;
+mod weight_only;
 
 pub use add::Q8Add;
 pub use cat::Q8Cat;
@@ -83,3 +84,4 @@ pub use recurrent::{F16Recurrent, F32Recurrent, Q8Recurrent};
 pub use requantize::Requantize;
 pub use reshape::Reshape;
 pub use softmax::Q8Softmax;
+pub use weight_only::WeightOnlyLinear;

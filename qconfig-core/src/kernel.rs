@@ -80,14 +80,14 @@ pub enum WeightData<'a> {
 /// shape its operator tells.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct WeightSpec<'a> {
-    /// `qint8` or `float16`; `quint8` or `quint4x2` for tables of rows; `float32` for parameters that stay as
+    /// `qint8` or `float16`; `quint8` or `quint4x2` for tables of rows and for weights in blocks; `float32` for parameters that stay as
     /// they are.
     pub dtype: DType,
     /// Dimensions, output channels first, input channels last.
     pub shape: &'a [usize],
     /// Row-major values of `shape`.
     pub data: WeightData<'a>,
-    /// One scale, or one for each output channel; empty for float weights.
+    /// One scale, one for each output channel, or one for each block of each; empty for float weights.
     pub scales: &'a [f32],
     /// As many as `scales`.
     pub zero_points: &'a [i32],
@@ -469,6 +469,12 @@ pub enum NodeOp {
     },
     /// `y[.., o] = sum_k x[.., k] w[o, k] + b[o]`.
     Linear,
+    /// [`NodeOp::Linear`] whose weight, `quint8` or `quint4x2`, has a scale and a zero point for each block of
+    /// a row: `[O, ceil(K / block)]` of both.
+    LinearWeightOnly {
+        /// Values of a block; the last one of a row may have fewer.
+        block: usize,
+    },
     /// Convolution of `[N, H, W, C]` (or `[N, L, C]`, with a window of height 1).
     Conv {
         /// The window.
@@ -747,7 +753,10 @@ impl<'a> NodeSpec<'a> {
     /// whose numbers overflow.
     pub fn multiply_adds(&self) -> u64 {
         let products = match self.op {
-            NodeOp::Linear | NodeOp::Conv { .. } | NodeOp::Conv3d { .. } => self.products(),
+            NodeOp::Linear
+            | NodeOp::LinearWeightOnly { .. }
+            | NodeOp::Conv { .. }
+            | NodeOp::Conv3d { .. } => self.products(),
             NodeOp::ConvTranspose { groups, .. } => self.transposed_products(groups),
             NodeOp::Recurrent { .. } => self.recurrent_products(),
             NodeOp::MatMul { .. } => self.matrix_products(),

@@ -117,7 +117,7 @@ pub fn correct_bias(
         let rank = graph.values[node.output.0].shape.len();
         let is_static = match &model.decisions[at] {
             Decision::Quantized(quantized) => quantized.is_static(),
-            Decision::Float(_) => false,
+            Decision::WeightOnly(_) | Decision::Float(_) => false,
         };
         let axis = bias_axis(&node.op, rank).filter(|_| is_static);
         let mut watch = Watch::along(axis);

@@ -11,6 +11,7 @@ use crate::graph::{Embedding, Graph, Node, NodeId, Op, ValueId};
 use crate::observer::{ChannelQParams, ObserveError, Observer};
 use crate::prepare::{Decision, Prepared, Quantized};
 use crate::tensor::Tensor;
+use crate::weight_only::BlockWeight;
 
 /// A weight in eight bits, in the graph's order, output channels first (`[O, I / groups, k..]`, of
 /// transposed convolutions too).
@@ -75,6 +76,8 @@ pub struct ReferenceModel {
     /// By node, and position among its weights.
     pub(crate) weights: BTreeMap<(NodeId, usize), QuantizedWeight>,
     pub(crate) tables: BTreeMap<NodeId, QuantizedTable>,
+    /// Weights that are rounded alone.
+    pub(crate) blocks: BTreeMap<NodeId, BlockWeight>,
     /// What [`crate::correct_bias`] adds to biases.
     pub(crate) corrections: BTreeMap<NodeId, Vec<f32>>,
     /// Whether factors are rounded as ONNX Runtime does, as in models that it was made for.
@@ -228,6 +231,7 @@ pub fn convert(calibrated: &Calibrated) -> Result<ReferenceModel, ConvertError> 
         qparams,
         weights,
         tables,
+        blocks: BTreeMap::new(),
         corrections: BTreeMap::new(),
         divide: false,
     })
@@ -467,6 +471,7 @@ impl ReferenceModel {
             qparams: BTreeMap::new(),
             weights: BTreeMap::new(),
             tables: BTreeMap::new(),
+            blocks: BTreeMap::new(),
             corrections: BTreeMap::new(),
             divide: false,
         }
@@ -481,6 +486,7 @@ impl ReferenceModel {
             qparams: BTreeMap::new(),
             weights: BTreeMap::new(),
             tables: BTreeMap::new(),
+            blocks: BTreeMap::new(),
             corrections: BTreeMap::new(),
             divide: true,
         }
@@ -504,6 +510,11 @@ impl ReferenceModel {
     /// The quantized table of the node at a position.
     pub fn table(&self, node: usize) -> Option<&QuantizedTable> {
         self.tables.get(&NodeId(node))
+    }
+
+    /// The weight of the node at a position, if it is rounded alone.
+    pub fn block_weight(&self, node: usize) -> Option<&BlockWeight> {
+        self.blocks.get(&NodeId(node))
     }
 
     /// The bias of the node at a position, with its correction.

@@ -16,6 +16,7 @@ use crate::graph::{Graph, Node, NodeId, Op, ValueId};
 use crate::observer::ChannelQParams;
 use crate::prepare::{Decision, FloatReason, Quantized};
 use crate::tensor::Tensor;
+use crate::weight_only::BlockWeight;
 
 /// What a model says of its own quantization.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -27,12 +28,15 @@ pub struct Given {
     pub weights: BTreeMap<String, ChannelQParams>,
     /// Nodes, by name, whose input is quantized to eight bits as it comes; their weights are in `weights`.
     pub dynamic: BTreeSet<String>,
+    /// Weights of linear layers with a scale and a zero point for each block, by the name of their node; what they
+    /// stand for is in the graph.
+    pub blocks: BTreeMap<String, BlockWeight>,
 }
 
 impl Given {
     /// Whether nothing is quantized.
     pub fn is_empty(&self) -> bool {
-        self.values.is_empty() && self.dynamic.is_empty()
+        self.values.is_empty() && self.dynamic.is_empty() && self.blocks.is_empty()
     }
 }
 
@@ -70,7 +74,10 @@ pub fn adopt(graph: &Graph, backend: &'static BackendConfig, given: &Given) -> R
             return false;
         };
         let folds = |at: &usize| matches!(graph.nodes[*at].op, Op::BatchNorm(_));
-        let is_weighted = |at: &usize| given.weights.contains_key(&graph.nodes[*at].name);
+        let is_weighted = |at: &usize| {
+            let name = &graph.nodes[*at].name;
+            given.weights.contains_key(name) || given.blocks.contains_key(name)
+        };
         let seen = |at: &usize| given.values.contains_key(&graph.nodes[*at].output);
         let folded = chain.first().is_some_and(is_weighted) && chain.iter().any(folds);
         !before.iter().any(seen) && !folded && *last < graph.nodes.len()
@@ -121,6 +128,13 @@ fn decide(
                 weight: ObserverSpec::placeholder(DType::qint8),
             },
         });
+    }
+    if let Some(node) = model.graph.nodes.get(at)
+        && let (Op::Linear(linear), Some(weight)) = (&node.op, given.blocks.get(&node.name))
+        && weight.spec().shape == linear.weight.shape()
+    {
+        model.blocks.insert(NodeId(at), weight.clone());
+        return Decision::WeightOnly(weight.how());
     }
     Decision::Float(reason)
 }

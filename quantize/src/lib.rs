@@ -21,6 +21,7 @@ mod reference;
 mod report;
 mod sensitivity;
 mod tensor;
+mod weight_only;
 mod weights;
 
 pub use bias::correct_bias;
@@ -39,4 +40,5 @@ pub use prepare::{Decision, FloatReason, PrepareError, Prepared, Quantized, prep
 pub use report::{Energy, LayerReport, ReportError, report, set_input, sqnr_db};
 pub use sensitivity::{Histogram, Sensitivity, costly, sensitivity};
 pub use tensor::{ShapeError, Tensor};
+pub use weight_only::{BlockWeight, WeightOnly, weight_only};
 pub use weights::{Weights, WeightsError};

@@ -13,6 +13,7 @@ use crate::fuse::{matched, replace};
 use crate::given::Missing;
 use crate::graph::{Graph, NodeId, ValueId};
 use crate::observer::Observer;
+use crate::weight_only::WeightOnly;
 
 /// Position of an observer in a [`Prepared`] model.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -23,6 +24,8 @@ pub(crate) struct ObserverId(pub(crate) usize);
 pub enum Decision {
     /// By a pattern of the backend.
     Quantized(Quantized),
+    /// Its weight alone, which is stored in few bits.
+    WeightOnly(WeightOnly),
     /// Not at all.
     Float(FloatReason),
 }
@@ -66,6 +69,8 @@ pub enum FloatReason {
     NoPattern,
     /// No dtype config of the pattern fits the qconfig: for each one, why.
     NoDTypeConfig(Vec<Reason>),
+    /// Only weights of linear layers are rounded, in blocks along their rows.
+    NotRounded,
     /// The model brings its own quantization along, and the node is not part of it.
     Given(Missing),
 }
@@ -75,6 +80,7 @@ impl fmt::Display for FloatReason {
         match self {
             Self::NoQConfig => f.write_str("the qconfig mapping leaves it float"),
             Self::NoPattern => f.write_str("the backend has no pattern for it"),
+            Self::NotRounded => f.write_str("it has no weight that is rounded alone"),
             Self::Given(missing) => missing.fmt(f),
             Self::NoDTypeConfig(reasons) => {
                 f.write_str("no dtype config fits the qconfig")?;

@@ -48,6 +48,7 @@ impl ReferenceModel {
             .map(|(key, weight)| (*key, weight.dequantize()))
             .chain(tables.map(|(node, table)| ((*node, 0), table.dequantize())))
             .chain(self.halves())
+            .chain((self.blocks.iter()).map(|(node, weight)| ((*node, 0), weight.dequantize())))
             .collect()
     }
 
@@ -60,7 +61,7 @@ impl ReferenceModel {
                     let weight = quantized.dtypes().weight;
                     weight.is_none_or(|weight| weight.dtype == DType::float16)
                 }
-                Decision::Float(_) => false,
+                Decision::WeightOnly(_) | Decision::Float(_) => false,
             };
             let weights: Vec<&Tensor> = match &node.op {
                 Op::Linear(linear) if is_half => vec![&linear.weight],
@@ -152,7 +153,7 @@ impl Visitor for Round<'_> {
     fn factor(&self, node: NodeId, values: &[f32]) -> Option<Vec<f32>> {
         match &self.model.decisions[node.0] {
             Decision::Quantized(quantized) => dynamic(quantized, values),
-            Decision::Float(_) => None,
+            Decision::WeightOnly(_) | Decision::Float(_) => None,
         }
     }
 }

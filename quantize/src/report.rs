@@ -186,6 +186,7 @@ fn row(
             quantized.config.pattern.to_string(),
             quantized.dtypes().name.to_string(),
         ),
+        Decision::WeightOnly(how) => (node.spelling.dsl.to_string(), how.to_string()),
         Decision::Float(reason) => (node.spelling.dsl.to_string(), format!("float: {reason}")),
     };
     LayerReport {

@@ -79,10 +79,11 @@ pub fn sensitivity(
         .iter()
         .zip(&model.decisions)
         .enumerate()
-        .filter_map(|(at, (_, decision))| match decision {
+        .filter_map(|(at, (node, decision))| match decision {
             Decision::Quantized(quantized) => {
                 Some((NodeId(at), quantized.config.pattern.to_string()))
             }
+            Decision::WeightOnly(_) => Some((NodeId(at), node.spelling.dsl.to_owned())),
             Decision::Float(_) => None,
         })
         .collect();

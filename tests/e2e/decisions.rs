@@ -45,7 +45,7 @@ fn marks(mapping: &QConfigMapping) -> Vec<Option<f64>> {
     let prepared = prepared(&layers(), mapping);
     let mark = |decision: &Decision| match decision {
         Decision::Quantized(quantized) => quantized.qconfig.activation.eps,
-        Decision::Float(_) => None,
+        Decision::WeightOnly(_) | Decision::Float(_) => None,
     };
     prepared.decisions().iter().map(mark).collect()
 }

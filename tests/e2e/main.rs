@@ -34,3 +34,4 @@ mod quantized_models;
 mod recurrent;
 mod sharing;
 mod spatial;
+mod weight_only;

@@ -74,6 +74,9 @@ pub(crate) fn run(args: &SensitivityArgs) -> anyhow::Result<String> {
     let samples = args.data.open(&model::wanted(&imported.graph))?;
     let limit = args.samples.unwrap_or(usize::MAX);
     let converted = |scheme: &SchemeArgs| -> anyhow::Result<ReferenceModel> {
+        if let Some(model) = scheme.weight_only(&imported.graph)? {
+            return Ok(model);
+        }
         let prepared = scheme.prepare(&imported.graph)?;
         let mut model = calibrated(&prepared, Some(&samples), limit)?;
         if needs_samples(&prepared) {
@@ -130,7 +133,7 @@ fn outputs_db(model: &ReferenceModel, samples: &[Vec<Tensor>]) -> anyhow::Result
 
 /// Nodes that the backend computes with weights in half precision.
 fn in_half(scheme: &SchemeArgs, graph: &Graph) -> anyhow::Result<Vec<String>> {
-    if scheme.mode == Mode::Fp16 {
+    if matches!(scheme.mode, Mode::Fp16 | Mode::Weight8 | Mode::Weight4) {
         return Ok(Vec::new());
     }
     let all = SchemeArgs {
@@ -146,7 +149,7 @@ fn in_half(scheme: &SchemeArgs, graph: &Graph) -> anyhow::Result<Vec<String>> {
             let kernel = backend.kernel(found.config, found.dtype_config);
             kernel.is_some()
         }
-        Decision::Float(_) => false,
+        Decision::WeightOnly(_) | Decision::Float(_) => false,
     });
     Ok(taken.map(|(node, _)| node.name.clone()).collect())
 }

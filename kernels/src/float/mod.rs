@@ -42,11 +42,13 @@ pub(crate) use loops::{Cells, Loop, cells, cells_mut, get, variant, vectorized};
 
 use crate::{
     F32AdaptiveAvgPool, F32Embedding, F32Interpolate, F32Pool, F32Recurrent, Rearrange, Reshape,
+    WeightOnlyLinear,
 };
 
 /// Every one of them.
 pub const FLOAT: &[&Kernel] = &[
     F32Linear::KERNEL,
+    WeightOnlyLinear::KERNEL,
     F32Conv::KERNEL,
     F32ConvTranspose::KERNEL,
     F32Binary::KERNEL,
@@ -79,6 +81,7 @@ pub const FLOAT: &[&Kernel] = &[
 pub fn float(op: &NodeOp) -> Option<&'static Kernel> {
     Some(match op {
         NodeOp::Linear => F32Linear::KERNEL,
+        NodeOp::LinearWeightOnly { .. } => WeightOnlyLinear::KERNEL,
         NodeOp::Conv { .. } | NodeOp::Conv3d { .. } => F32Conv::KERNEL,
         NodeOp::ConvTranspose { .. } => F32ConvTranspose::KERNEL,
         NodeOp::Add | NodeOp::Mul | NodeOp::Binary(_) => F32Binary::KERNEL,

@@ -179,6 +179,9 @@ impl Exporter<'_> {
             Decision::Quantized(quantized) if !quantized.is_static() => {
                 return Err(unsupported("a weight without quantized activations"));
             }
+            Decision::WeightOnly(_) => {
+                return Err(unsupported("a weight without quantized activations"));
+            }
             Decision::Quantized(quantized) => {
                 let dtypes = quantized.dtypes();
                 let (Some(input), Some(output)) = (dtypes.input, dtypes.output) else {

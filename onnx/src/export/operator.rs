@@ -50,7 +50,7 @@ impl Exporter<'_> {
             };
             let static_dtype = match &self.model.decisions()[at] {
                 Decision::Quantized(quantized) => quantized.dtypes().output.map(|to| to.dtype),
-                Decision::Float(_) => None,
+                Decision::WeightOnly(_) | Decision::Float(_) => None,
             };
             let qparams = static_dtype
                 .and_then(|dtype| Some((dtype, self.model.qparams(node.output, dtype)?)));
@@ -67,7 +67,7 @@ impl Exporter<'_> {
                 Decision::Quantized(quantized) => {
                     self.model.qparams(*id, quantized.dtypes().input?.dtype)
                 }
-                Decision::Float(_) => None,
+                Decision::WeightOnly(_) | Decision::Float(_) => None,
             });
         let weight = self.model.weight(at).cloned();
         let bias = self.model.bias(at);

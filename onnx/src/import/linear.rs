@@ -62,14 +62,23 @@ impl Importer<'_> {
         let Some(weight) = transposed(&weight, 1.0) else {
             return unsupported(format!("a weight of shape {:?}", weight.shape()));
         };
+        self.linear(at, weight, None)
+    }
+
+    /// A linear layer; without a bias of its own it takes the one that its only reader adds.
+    pub(super) fn linear(
+        &mut self,
+        at: Place<'_>,
+        weight: Tensor,
+        bias: Option<Tensor>,
+    ) -> Result<ValueId, Refusal> {
         let outputs = weight.shape().first().copied().unwrap_or(0);
-        let bias = self.bias_behind(at, outputs);
         let input = self.value(at, 0)?;
-        let (bias, sum) = match bias {
-            Some((bias, sum)) => (Some(bias), Some(sum)),
-            None => (None, None),
+        let (bias, sum) = match (bias, self.bias_behind(at, outputs)) {
+            (None, Some((bias, sum))) => (Some(bias), Some(sum)),
+            (bias, _) => (bias, None),
         };
-        let id = self.builder.linear(name, input, weight, bias)?;
+        let id = self.builder.linear(&at.node.name, input, weight, bias)?;
         if let Some(sum) = sum {
             self.bound.insert(sum, Bound::Value(id));
         }

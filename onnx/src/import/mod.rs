@@ -179,6 +179,7 @@ pub fn import(model: &Model, options: &ImportOptions) -> Result<Imported, Import
         made: 0,
         given: Given::default(),
         dequantized: BTreeMap::new(),
+        stored: BTreeMap::new(),
         operands: BTreeMap::new(),
         readers: quantized::readers(model),
     };
@@ -239,6 +240,8 @@ struct Importer<'m> {
     given: Given,
     /// Constants that were integers of 8 bits.
     dequantized: BTreeMap<String, quantized::Dequantized>,
+    /// Matrices that were integers of few bits.
+    stored: BTreeMap<String, quantized::Stored>,
     /// Constants that are values of the graph.
     operands: BTreeMap<String, ValueId>,
     /// How many nodes read each value.
@@ -470,6 +473,7 @@ impl Importer<'_> {
             "ConvTranspose" => self.conv_transpose(at)?,
             "Gemm" => self.gemm(at)?,
             "MatMul" => self.mat_mul(at)?,
+            "MatMulNBits" => self.mat_mul_n_bits(at)?,
             "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Min" | "Max" | "Sum" => self.binary(at)?,
             "BatchNormalization" => self.batch_normalization(at)?,
             "InstanceNormalization" => self.instance_normalization(at)?,

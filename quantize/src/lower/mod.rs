@@ -24,6 +24,7 @@ use crate::bias::corrected;
 use crate::convert::{ReferenceModel, float_weights};
 use crate::graph::{Node, NodeId, Op, ValueId};
 use crate::prepare::{Decision, FloatReason};
+use crate::weight_only::BlockWeight;
 
 /// A plan, and where it keeps each value of the graph it came from.
 #[derive(Debug)]
@@ -222,11 +223,17 @@ impl Lowering<'_> {
         let in_shape = first.map_or(vec![], |id| self.model.graph.values[id.0].shape.clone());
         let layout = self.layout(node, &in_shape);
         let mut node_op = op::node_op(&node.op, &in_shape, layout);
+        let blocks = self.model.blocks.get(&at);
+        if let Some(blocks) = blocks {
+            let block = blocks.block();
+            node_op = NodeOp::LinearWeightOnly { block };
+        }
         let kernel = self.kernel(node, way, &node_op)?;
         let (inputs, flat) = self.operands(node, way, layout)?;
         let float = float_weights(node).into_iter().next();
         let dtype = way.float_weight();
         let weight = match (self.model.weights.get(&(at, 0)), float) {
+            _ if blocks.is_some() => None,
             (Some(weight), _) => Some(Packed::of(weight, &node.op, flat.as_deref())),
             (None, Some(weight)) => {
                 Some(Packed::of_float(&weight, dtype, &node.op, flat.as_deref()))
@@ -253,7 +260,7 @@ impl Lowering<'_> {
             pattern: &pattern,
             dtype_config: way.dtype_config(),
             activation: op::own_activation(node),
-            weight: weight.as_ref().map(Packed::spec),
+            weight: (blocks.map(BlockWeight::spec)).or(weight.as_ref().map(Packed::spec)),
             bias: bias.as_deref().or(op::bias(&node.op)),
             parameters: &parameters,
             reduce_range: way.reduce_range(),
@@ -338,7 +345,11 @@ impl Lowering<'_> {
         let from_shape = self.model.graph.values[input.0].shape.clone();
         let mut readers = self.model.graph.readers(node.output).peekable();
         let linear = readers.peek().is_some()
-            && readers.all(|(_, reader)| matches!(reader.op, Op::Linear(_)));
+            && readers.all(|(at, reader)| {
+                // blocks lie along the order of features that there is
+                let is_whole = !self.model.blocks.contains_key(&NodeId(at));
+                is_whole && matches!(reader.op, Op::Linear(_))
+            });
         let flat = !is_flat(&from_shape) && shape.len() == 2 && shape[0] == from_shape[0];
         let permute = flat && linear && !self.model.graph.outputs.contains(&node.output);
         let (from_layout, layout) = if permute {

@@ -116,7 +116,7 @@ impl Lowering<'_> {
             let is_right = matches!(reader.inputs[..], [left, _] if left != value);
             let reads = self.model.decisions.get(at).map(Way::from);
             let is_alike = reads.is_some_and(|reads| match way {
-                Way::Float(_) => reads.is_float(),
+                Way::WeightOnly(_) | Way::Float(_) => reads.is_float(),
                 Way::Quantized(_) => reads.is_static(),
             });
             matches!(reader.op, Op::MatMul) && is_right && is_alike

@@ -6,12 +6,15 @@ use qconfig_core::{DType, DTypeWithConstraints, Kernel};
 use super::{LowerError, Lowering};
 use crate::graph::{Node, ValueId};
 use crate::prepare::{Decision, FloatReason, Quantized};
+use crate::weight_only::WeightOnly;
 
 /// How a node is computed.
 #[derive(Clone, Copy)]
 pub(super) enum Way<'m> {
     /// By a pattern of the backend.
     Quantized(&'m Quantized),
+    /// On floats, with a weight of few bits.
+    WeightOnly(&'m WeightOnly),
     /// On floats, for this reason.
     Float(&'m FloatReason),
 }
@@ -20,6 +23,7 @@ impl<'m> From<&'m Decision> for Way<'m> {
     fn from(decision: &'m Decision) -> Self {
         match decision {
             Decision::Quantized(quantized) => Way::Quantized(quantized),
+            Decision::WeightOnly(how) => Way::WeightOnly(how),
             Decision::Float(reason) => Way::Float(reason),
         }
     }
@@ -30,7 +34,7 @@ impl Way<'_> {
     pub(super) fn input(&self) -> Option<DTypeWithConstraints> {
         match self {
             Way::Quantized(quantized) => quantized.dtypes().input,
-            Way::Float(_) => None,
+            Way::WeightOnly(_) | Way::Float(_) => None,
         }
     }
 
@@ -38,7 +42,7 @@ impl Way<'_> {
     pub(super) fn output(&self) -> Option<DTypeWithConstraints> {
         match self {
             Way::Quantized(quantized) => quantized.dtypes().output,
-            Way::Float(_) => None,
+            Way::WeightOnly(_) | Way::Float(_) => None,
         }
     }
 
@@ -49,7 +53,7 @@ impl Way<'_> {
                 let weight = quantized.dtypes().weight;
                 weight.map_or(DType::float16, |weight| weight.dtype)
             }
-            Way::Float(_) => DType::float32,
+            Way::WeightOnly(_) | Way::Float(_) => DType::float32,
         }
     }
 
@@ -60,14 +64,14 @@ impl Way<'_> {
 
     /// Whether it is computed on floats.
     pub(super) fn is_float(&self) -> bool {
-        matches!(self, Way::Float(_))
+        matches!(self, Way::WeightOnly(_) | Way::Float(_))
     }
 
     /// The pattern, or how the operator is spelled.
     pub(super) fn pattern(&self, node: &Node) -> String {
         match self {
             Way::Quantized(quantized) => quantized.config.pattern.to_string(),
-            Way::Float(_) => node.spelling.dsl.into(),
+            Way::WeightOnly(_) | Way::Float(_) => node.spelling.dsl.into(),
         }
     }
 
@@ -75,6 +79,7 @@ impl Way<'_> {
     pub(super) fn dtype_config(&self) -> &'static str {
         match self {
             Way::Quantized(quantized) => quantized.dtypes().name,
+            Way::WeightOnly(how) => how.name(),
             Way::Float(_) => "float32",
         }
     }
@@ -83,7 +88,7 @@ impl Way<'_> {
     pub(super) fn reduce_range(&self) -> bool {
         match self {
             Way::Quantized(quantized) => quantized.qconfig.activation.reduce_range,
-            Way::Float(_) => false,
+            Way::WeightOnly(_) | Way::Float(_) => false,
         }
     }
 }
@@ -110,6 +115,11 @@ impl Lowering<'_> {
                     line: config.origin.line,
                 })
             }
+            Way::WeightOnly(_) => qconfig_kernels::float(op).ok_or_else(|| LowerError::Float {
+                node: node.name.clone(),
+                pattern: node.spelling.dsl.into(),
+                reason: FloatReason::NotRounded,
+            }),
             Way::Float(reason) => qconfig_kernels::float(op).ok_or_else(|| LowerError::Float {
                 node: node.name.clone(),
                 pattern: node.spelling.dsl.into(),

@@ -2,6 +2,7 @@
 //! of the graph whose scale and zero point are known; operators of integers (QLinearConv and the like)
 //! are taken apart into those two and an operator of floats ([`operator`]).
 
+mod blocks;
 mod dynamic;
 mod operator;
 
@@ -13,6 +14,7 @@ use qconfig_core::{DType, Spelled};
 use qconfig_quantize::observer::ChannelQParams;
 use qconfig_quantize::{Op, ValueId};
 
+pub(super) use self::blocks::Stored;
 pub(super) use self::dynamic::parts as dynamic;
 pub(super) use self::operator::parts;
 use super::{Bound, Importer, Place, Refusal, tensor, unsupported};
@@ -132,6 +134,10 @@ impl Importer<'_> {
     /// A constant of integers with one pair of parameters, or one for each position along an axis: its
     /// floats, with a note of what they were. `None` for what [`evaluate`](crate::evaluate) is left to.
     pub(super) fn dequantize_constant(&mut self, at: Place<'_>) -> Result<Option<Array>, Refusal> {
+        if let Some(stored) = Stored::of(self, at)? {
+            let name = at.node.outputs.first().cloned().unwrap_or_default();
+            self.stored.insert(name, stored);
+        }
         let (x, scale) = (self.constant(at, 0)?, self.constant(at, 1)?);
         let of = x.element_type();
         let is_blocked = at.attributes().int("block_size", 0)? != 0;
@@ -187,8 +193,19 @@ impl Importer<'_> {
     /// What a node that is in the graph now says of quantization: the parameters of its weight, and of an
     /// output that only repeats inputs.
     pub(super) fn note(&mut self, at: Place<'_>, bounds: Vec<Bound>) -> Vec<Bound> {
+        let is_float = match at.node.inputs.first().and_then(|name| self.bound.get(name)) {
+            Some(Bound::Value(id)) => !self.given.values.contains_key(id),
+            _ => false,
+        };
+        let is_dynamic = matches!(at.attributes().int(dynamic::MARK, 0), Ok(1));
+        if is_float
+            && !is_dynamic
+            && let Some(weight) = self.stored_weight(at)
+        {
+            self.given.blocks.insert(at.node.name.clone(), weight);
+        }
         if let Some(qparams) = self.weight_qparams(at) {
-            if matches!(at.attributes().int(dynamic::MARK, 0), Ok(1)) {
+            if is_dynamic {
                 self.given.dynamic.insert(at.node.name.clone());
             }
             self.given.weights.insert(at.node.name.clone(), qparams);
