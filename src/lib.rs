@@ -143,6 +143,8 @@ pub mod book {
     pub mod own_kernel {}
     #[doc = include_str!("../docs/from_pytorch.md")]
     pub mod from_pytorch {}
+    #[doc = include_str!("../docs/commands.md")]
+    pub mod commands {}
 }
 
 /// The README's code compiles.

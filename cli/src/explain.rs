@@ -3,9 +3,10 @@
 use anyhow::bail;
 use clap::Args;
 use qconfig::operator::{by_dsl, by_name, by_path};
-use qconfig::{BackendConfig, BackendPatternConfig, Spelling};
+use qconfig::{BackendConfig, BackendPatternConfig, QConfig, Spelling};
 use serde_json::json;
 
+use crate::quantize::default_qconfig;
 use crate::{find, named_qconfig};
 
 const EXAMPLES: &str = "Examples:
@@ -23,9 +24,10 @@ pub(crate) struct ExplainArgs {
     backend: String,
     /// The pattern.
     pattern: String,
-    /// A qconfig by PyTorch's name, or an engine's default by the engine's.
+    /// A qconfig by PyTorch's name, or an engine's default by the engine's; that with which `quantize` quantizes
+    /// for the backend where none is given.
     #[arg(long)]
-    qconfig: String,
+    qconfig: Option<String>,
     /// Holds weight and bias against the dtype configs even where PyTorch does not look at them.
     #[arg(long)]
     strict: bool,
@@ -37,7 +39,14 @@ pub(crate) struct ExplainArgs {
 /// What is printed.
 pub(crate) fn run(args: &ExplainArgs) -> anyhow::Result<String> {
     let backend = find(&args.backend)?;
-    let qconfig = named_qconfig(&args.qconfig)?;
+    let qconfig = match &args.qconfig {
+        Some(name) => named_qconfig(name)?,
+        None => default_qconfig(backend.name),
+    };
+    let mut known = QConfig::NAMED.iter();
+    let of_backend = known.find(|(_, known)| *known == qconfig);
+    let of_backend = of_backend.map_or("", |(name, _)| name);
+    let name = args.qconfig.as_deref().unwrap_or(of_backend);
     let config = pattern(backend, &args.pattern)?;
     let verdict = match args.strict {
         true => config.strict_verdict(&qconfig),
@@ -64,7 +73,7 @@ pub(crate) fn run(args: &ExplainArgs) -> anyhow::Result<String> {
         let value = json!({
             "backend": backend.name,
             "pattern": config.pattern.to_string(),
-            "qconfig": args.qconfig,
+            "qconfig": name,
             "supported": verdict.is_supported(),
             "dtype_config": chosen.map(|(config, _)| config.name),
             "kernel": chosen.and_then(|(_, kernel)| kernel),
@@ -76,7 +85,7 @@ pub(crate) fn run(args: &ExplainArgs) -> anyhow::Result<String> {
         "{} on {} under {}: {}\n",
         backend.name,
         config.pattern,
-        args.qconfig,
+        name,
         match chosen {
             Some((_, Some(_))) => "quantized",
             Some((_, None)) => "supported, but no kernel computes it",

@@ -22,6 +22,23 @@ pub(crate) struct InspectArgs {
     open: ModelArgs,
 }
 
+/// What a reader looks for first.
+const ORDER: [&str; 13] = [
+    "producer",
+    "opset",
+    "inputs",
+    "outputs",
+    "graph",
+    "nodes",
+    "parameters",
+    "operators",
+    "steps",
+    "packed_weight_bytes",
+    "arena_bytes",
+    "scratch_bytes",
+    "kernels",
+];
+
 pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<String> {
     let is_plan = args
         .model
@@ -37,6 +54,8 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<String> {
     }
     let mut table = show::new(&["", ""]);
     if let Value::Object(fields) = &found {
+        let mut fields: Vec<(&String, &Value)> = fields.iter().collect();
+        fields.sort_by_key(|(key, _)| ORDER.iter().position(|known| known == key));
         for (key, value) in fields {
             let text = match value {
                 Value::String(text) => text.clone(),

@@ -1,16 +1,16 @@
 //! Models from files: `.onnx`, which is run in float, or as a plan where it is quantized, or a saved plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use qconfig::onnx::{ImportOptions, Imported, Model};
+use qconfig::onnx::{Dimension, ImportOptions, Imported, Model};
 use qconfig::quantize::{Graph, Tensor, adopt, lower, set_input};
 use qconfig::runtime::{Plan, Session, SessionOptions};
 use qconfig::{DType, Isa, Kernel, backends};
 
-use crate::samples::Wanted;
+use crate::samples::{Wanted, has_extension};
 
 /// What a model file leaves open.
 #[derive(Args, Clone, Debug, Default)]
@@ -46,6 +46,12 @@ fn dimension(text: &str) -> Result<(String, usize), String> {
 
 /// Reads an `.onnx` file.
 pub(crate) fn read(path: &Path) -> anyhow::Result<Model> {
+    if has_extension(path, "plan") && path.is_file() {
+        bail!(
+            "{}: a plan is quantized already, and this takes the .onnx file that it was made of",
+            path.display()
+        );
+    }
     qconfig::onnx::read_file(path).map_err(|error| match error {
         // it names the file itself
         file @ qconfig::onnx::ReadError::File { .. } => anyhow::Error::new(file),
@@ -65,7 +71,38 @@ pub(crate) fn options(args: &ModelArgs) -> ImportOptions {
 /// Reads an `.onnx` file and makes a graph of it.
 pub(crate) fn load(path: &Path, args: &ModelArgs) -> anyhow::Result<Imported> {
     let model = read(path)?;
-    qconfig::onnx::import(&model, &options(args)).with_context(|| path.display().to_string())
+    known_dimensions(&model, args).with_context(|| path.display().to_string())?;
+    graph(path, &model, args)
+}
+
+fn graph(path: &Path, model: &Model, args: &ModelArgs) -> anyhow::Result<Imported> {
+    qconfig::onnx::import(model, &options(args)).with_context(|| path.display().to_string())
+}
+
+/// Refuses a size for a dimension that no input has.
+fn known_dimensions(model: &Model, args: &ModelArgs) -> anyhow::Result<()> {
+    let inputs = model.inputs.iter();
+    let sizes = inputs.flat_map(|input| input.shape.iter().flatten());
+    let named: BTreeSet<&str> = sizes
+        .filter_map(|size| match size {
+            Dimension::Named(name) => Some(name.as_str()),
+            _ => None,
+        })
+        .collect();
+    let mut given = args.dimensions.iter().map(|(name, _)| name.as_str());
+    match given.find(|name| !named.contains(name)) {
+        None => Ok(()),
+        Some(unknown) if named.is_empty() => {
+            bail!("no dimension is called `{unknown}`: all sizes stand in the file")
+        }
+        Some(unknown) => {
+            let named: Vec<&str> = named.into_iter().collect();
+            bail!(
+                "no dimension is called `{unknown}`; there is `{}`",
+                named.join("`, `")
+            )
+        }
+    }
 }
 
 /// The inputs of a graph.
@@ -88,6 +125,12 @@ pub(crate) fn kernel(name: &str) -> Option<&'static Kernel> {
 
 /// Reads a saved plan.
 pub(crate) fn plan(path: &Path) -> anyhow::Result<Plan<'static>> {
+    if has_extension(path, "onnx") && path.is_file() {
+        bail!(
+            "{0}: this takes a plan; `qconfig quantize {0} -o FILE.plan` makes one",
+            path.display()
+        );
+    }
     Plan::from_file(path, kernel).with_context(|| path.display().to_string())
 }
 
@@ -104,7 +147,8 @@ impl Runner {
     pub(crate) fn open(path: &Path, args: &ModelArgs, threads: usize) -> anyhow::Result<Self> {
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("onnx") => {
-                let imported = load(path, args)?;
+                // of two models that are compared, one may have a dimension that the other has not
+                let imported = graph(path, &read(path)?, args)?;
                 if !imported.is_quantized() {
                     return Ok(Self::Float(Box::new(imported)));
                 }

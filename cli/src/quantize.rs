@@ -1,7 +1,7 @@
 //! `qconfig quantize`: a float model, samples to calibrate with, and out comes a plan. A model that is
 //! quantized already keeps its own scales, and needs no samples.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
@@ -18,14 +18,17 @@ use regex_lite::Regex;
 use serde_json::{Value, json};
 
 use crate::model::{self, ModelArgs};
-use crate::samples::{Preprocess, Samples, Source};
+use crate::samples::{Preprocess, Samples, Source, has_extension};
 use crate::{find, named_qconfig, progress};
+
+/// The backend where none is named.
+const DEFAULT_BACKEND: &str = "qnnpack";
 
 /// What is quantized, and how.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct SchemeArgs {
     /// The backend whose patterns decide what is quantized.
-    #[arg(long, default_value = "qnnpack")]
+    #[arg(long, default_value = DEFAULT_BACKEND)]
     pub(crate) backend: String,
     /// The kind of quantization.
     #[arg(long, value_enum, default_value_t = Mode::Static)]
@@ -45,10 +48,10 @@ pub(crate) struct SchemeArgs {
     #[arg(long, value_name = "OBSERVER", value_parser = observer)]
     pub(crate) observer: Option<ObserverKind>,
     /// Leaves nodes float whose names match the regular expression.
-    #[arg(long = "float", value_name = "REGEX")]
+    #[arg(long = "float", value_name = "REGEX", value_parser = regex)]
     pub(crate) float: Vec<String>,
     /// Gives nodes weights in half precision whose names match the regular expression.
-    #[arg(long = "fp16", value_name = "REGEX")]
+    #[arg(long = "fp16", value_name = "REGEX", value_parser = regex)]
     pub(crate) fp16: Vec<String>,
 }
 
@@ -69,7 +72,7 @@ pub(crate) enum Mode {
 
 /// What a backend's kernels take: PyTorch's default for its engine, where that has one; QNNPACK's symmetric kernels
 /// lose least.
-fn default_qconfig(backend: &str) -> QConfig {
+pub(crate) fn default_qconfig(backend: &str) -> QConfig {
     match backend {
         "qnnpack" | "executorch" => QConfig::DEFAULT_PER_CHANNEL_SYMMETRIC_QNNPACK,
         "x86" | "fbgemm" => QConfig::X86,
@@ -101,6 +104,12 @@ fn observer(text: &str) -> Result<ObserverKind, String> {
             Err("observers are `min-max`, `moving-average`, `histogram`, `percentile=99.99`".into())
         }
     }
+}
+
+fn regex(text: &str) -> Result<String, String> {
+    Regex::new(text)
+        .map(|_| text.into())
+        .map_err(|error| error.to_string())
 }
 
 impl SchemeArgs {
@@ -176,7 +185,14 @@ impl SchemeArgs {
     /// Fuses and decides.
     pub(crate) fn prepare(&self, graph: &Graph) -> anyhow::Result<Prepared> {
         let backend = self.backend()?;
-        let prepared = prepare(&fuse(graph, backend), backend, &self.mapping()?)?;
+        let fused = fuse(graph, backend);
+        for regex in self.float.iter().chain(&self.fp16) {
+            let found = Regex::new(regex)?;
+            if !fused.nodes().iter().any(|node| found.is_match(&node.name)) {
+                bail!("no node's name matches `{regex}`; `qconfig check` shows the names");
+            }
+        }
+        let prepared = prepare(&fused, backend, &self.mapping()?)?;
         Ok(prepared.observe_behind_clamps())
     }
 }
@@ -265,7 +281,36 @@ pub(crate) fn needs_samples(prepared: &Prepared) -> bool {
     })
 }
 
+/// Refuses a file that could not be written, or that no command would read again, before work is done for it.
+fn check_output(path: &Path) -> anyhow::Result<()> {
+    if !has_extension(path, "plan") && !has_extension(path, "onnx") {
+        bail!(
+            "{}: what is written is a .plan or an .onnx file",
+            path.display()
+        );
+    }
+    match path.parent() {
+        Some(folder) if folder != Path::new("") && !folder.is_dir() => {
+            bail!(
+                "{}: there is no folder {}",
+                path.display(),
+                folder.display()
+            )
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `1 node`, `2 nodes`.
+fn counted(count: usize, noun: &str) -> String {
+    match count {
+        1 => format!("1 {noun}"),
+        _ => format!("{count} {noun}s"),
+    }
+}
+
 pub(crate) fn run(args: &QuantizeArgs) -> anyhow::Result<String> {
+    check_output(&args.output)?;
     let imported = model::load(&args.model, &args.open)?;
     let model = match imported.is_quantized() {
         true => adopt(&imported.graph, args.scheme.backend()?, &imported.given),
@@ -284,11 +329,7 @@ pub(crate) fn run(args: &QuantizeArgs) -> anyhow::Result<String> {
         bytes: 0,
         plan: None,
     };
-    let to = args
-        .output
-        .extension()
-        .and_then(|extension| extension.to_str());
-    let bytes = if to == Some("onnx") {
+    let bytes = if has_extension(&args.output, "onnx") {
         write(&export(&model, &imported.outputs)?)?
     } else {
         let plan = lower(&model)?.plan;
@@ -313,7 +354,7 @@ fn quantized(args: &QuantizeArgs, imported: &Imported) -> anyhow::Result<Referen
     let samples = match (&args.data[..], needs_samples(&prepared)) {
         ([], false) => None,
         ([], true) => bail!(
-            "static quantization needs samples to calibrate with: --data FILE.npy or a folder of photos"
+            "static quantization needs samples to calibrate with: --data FILE.npy or a folder of photos; --mode dynamic needs none"
         ),
         (data, _) => Some(Samples::open(data, &wanted, &args.preprocess)?),
     };
@@ -354,12 +395,29 @@ impl Summary {
         })
     }
 
+    /// What `check` must be told to decide as this did.
+    fn options(&self, args: &QuantizeArgs) -> String {
+        let mut text = String::new();
+        if args.scheme.backend != DEFAULT_BACKEND {
+            text += &format!(" --backend {}", args.scheme.backend);
+        }
+        match args.scheme.mode {
+            Mode::Static => {}
+            Mode::Dynamic => text += " --mode dynamic",
+            Mode::Fp16 => text += " --mode fp16",
+        }
+        if let Some(qconfig) = &args.scheme.qconfig {
+            text += &format!(" --qconfig {qconfig}");
+        }
+        text
+    }
+
     fn text(&self, args: &QuantizeArgs) -> String {
         let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
         let mut text = format!(
-            "{}: {} nodes quantized{}, {} float, {} constant ones folded\n",
+            "{}: {} quantized{}, {} float, {} constant ones folded\n",
             args.model.display(),
-            self.nodes - self.float,
+            counted(self.nodes - self.float, "node"),
             if self.is_given {
                 " as the model says"
             } else {
@@ -371,15 +429,17 @@ impl Summary {
         let (path, file, weights) = (args.output.display(), mib(self.bytes), mib(self.weights));
         text += &match self.plan {
             Some((steps, arena)) => format!(
-                "{path}: {steps} steps, {file:.2} MiB (float weights {weights:.2} MiB), {:.2} MiB to run in\n",
+                "{path}: {}, {file:.2} MiB (float weights {weights:.2} MiB), {:.2} MiB to run in\n",
+                counted(steps, "step"),
                 mib(arena)
             ),
             None => format!("{path}: {file:.2} MiB (float weights {weights:.2} MiB)\n"),
         };
         if self.float > 0 {
             text += &format!(
-                "why nodes stay float: qconfig check {}\n",
-                args.model.display()
+                "why nodes stay float: qconfig check {}{}\n",
+                args.model.display(),
+                self.options(args)
             );
         }
         text

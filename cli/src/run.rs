@@ -118,7 +118,9 @@ fn top(sample: usize, values: &[f32], k: usize, labels: &[String]) -> String {
     let mut text = format!("sample {sample}\n");
     for at in order.into_iter().take(k) {
         let label = labels.get(at).map_or("", String::as_str);
-        text += &format!("  {:>10.4}  {at:>5}  {label}\n", values[at]);
+        let line = format!("  {:>10.4}  {at:>5}  {label}", values[at]);
+        text += line.trim_end();
+        text += "\n";
     }
     text
 }

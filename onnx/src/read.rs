@@ -27,7 +27,7 @@ pub enum ReadError {
     },
     /// Not protobuf.
     #[error("not an ONNX file: {0}")]
-    Wire(#[from] WireError),
+    Wire(WireError),
     /// Protobuf, but not of a model.
     #[error("not an ONNX file: {0}")]
     Decode(String),
@@ -78,7 +78,7 @@ fn file(path: &Path) -> Result<Vec<u8>, ReadError> {
 }
 
 fn decode(bytes: &[u8], folder: Option<&Path>) -> Result<Model, ReadError> {
-    wire::check(bytes)?;
+    wire::check(bytes).map_err(ReadError::Wire)?;
     let model =
         onnx::ModelProto::parse_buf(bytes).map_err(|error| ReadError::Decode(error.to_string()))?;
     let opset = model
@@ -142,7 +142,7 @@ fn input(value: &onnx::ValueInfoProto) -> Input {
 /// # Errors
 /// [`ReadError`].
 pub fn read_tensor(bytes: &[u8]) -> Result<Array, ReadError> {
-    wire::check_tensor(bytes)?;
+    wire::check_tensor(bytes).map_err(ReadError::Wire)?;
     let tensor = onnx::TensorProto::decode(ValueReader::from_buf(bytes))
         .map_err(|error| ReadError::Decode(error.to_string()))?;
     Files {

@@ -90,6 +90,17 @@ impl Samples {
         inputs: &[Wanted],
         preprocess: &Preprocess,
     ) -> anyhow::Result<Self> {
+        if let Some(unknown) = sources
+            .iter()
+            .filter_map(|source| source.input.as_deref())
+            .find(|name| inputs.iter().all(|input| input.name != *name))
+        {
+            let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
+            bail!(
+                "the model has no input `{unknown}`; it has `{}`",
+                names.join("`, `")
+            );
+        }
         let mut columns = Vec::new();
         for input in inputs {
             let named = sources
@@ -109,17 +120,6 @@ impl Samples {
             let column = Self::column(source, input, preprocess)
                 .with_context(|| source.path.display().to_string())?;
             columns.push(column);
-        }
-        if let Some(unknown) = sources
-            .iter()
-            .filter_map(|source| source.input.as_deref())
-            .find(|name| inputs.iter().all(|input| input.name != *name))
-        {
-            let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
-            bail!(
-                "the model has no input `{unknown}`; it has {}",
-                names.join(", ")
-            );
         }
         let count = columns.iter().map(Column::len).min().unwrap_or(0);
         if let Some(other) = columns.iter().map(Column::len).find(|len| *len != count) {
@@ -162,7 +162,8 @@ fn is_npz(source: &Source) -> bool {
     has_extension(&source.path, "npz")
 }
 
-fn has_extension(path: &Path, extension: &str) -> bool {
+/// Whether a file is called so.
+pub(crate) fn has_extension(path: &Path, extension: &str) -> bool {
     path.extension()
         .is_some_and(|found| found.eq_ignore_ascii_case(extension))
 }

@@ -179,7 +179,9 @@ pub(crate) fn read(reader: impl Read, input: &Wanted) -> anyhow::Result<Array> {
         (false, (TypeChar::Uint, 1)) => {
             Values::Floats(all::<u8>(npy)?.into_iter().map(f32::from).collect())
         }
-        (false, _) => bail!("its type is {descr}; floats or bytes are needed"),
+        (false, _) => bail!(
+            "its type is {descr}; float32, float64 or uint8 is needed: save its .astype(numpy.float32)"
+        ),
     };
     Ok(Array {
         shape: input.shape.clone(),
