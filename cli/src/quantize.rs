@@ -174,24 +174,29 @@ impl SchemeArgs {
             zero_points: self.zero_points,
             ..how
         };
-        let regexes = self.float.iter().map(|regex| {
-            Regex::new(regex).with_context(|| format!("--float `{regex}` is no regular expression"))
-        });
-        let regexes = regexes.collect::<anyhow::Result<Vec<_>>>()?;
+        self.match_nodes(graph)?;
+        let regexes = self.float.iter().map(|regex| Regex::new(regex));
+        let regexes = regexes.collect::<Result<Vec<_>, _>>()?;
         let float = |name: &str| regexes.iter().any(|regex| regex.is_match(name));
         Ok(Some(weight_only(graph, self.backend()?, how, float)))
+    }
+
+    /// Refuses a regular expression that no node's name matches: it would change nothing, without a word.
+    fn match_nodes(&self, graph: &Graph) -> anyhow::Result<()> {
+        for regex in self.float.iter().chain(&self.fp16) {
+            let found = Regex::new(regex)?;
+            if !graph.nodes().iter().any(|node| found.is_match(&node.name)) {
+                bail!("no node's name matches `{regex}`; `qconfig check` shows the names");
+            }
+        }
+        Ok(())
     }
 
     /// Fuses and decides.
     pub(crate) fn prepare(&self, graph: &Graph) -> anyhow::Result<Prepared> {
         let backend = self.backend()?;
         let fused = fuse(graph, backend);
-        for regex in self.float.iter().chain(&self.fp16) {
-            let found = Regex::new(regex)?;
-            if !fused.nodes().iter().any(|node| found.is_match(&node.name)) {
-                bail!("no node's name matches `{regex}`; `qconfig check` shows the names");
-            }
-        }
+        self.match_nodes(&fused)?;
         let prepared = prepare(&fused, backend, &self.mapping()?)?;
         Ok(prepared.observe_behind_clamps())
     }
@@ -401,10 +406,9 @@ impl Summary {
         if args.scheme.backend != DEFAULT_BACKEND {
             text += &format!(" --backend {}", args.scheme.backend);
         }
-        match args.scheme.mode {
-            Mode::Static => {}
-            Mode::Dynamic => text += " --mode dynamic",
-            Mode::Fp16 => text += " --mode fp16",
+        let mode = args.scheme.mode;
+        if let (true, Some(mode)) = (mode != Mode::Static, mode.to_possible_value()) {
+            text += &format!(" --mode {}", mode.get_name());
         }
         if let Some(qconfig) = &args.scheme.qconfig {
             text += &format!(" --qconfig {qconfig}");
