@@ -141,6 +141,45 @@ fn a_model_is_quantized_run_and_compared() {
 }
 
 #[test]
+fn weights_alone_are_rounded_without_samples() {
+    let folder = folder("weights");
+    let (model, data) = digits(&folder);
+    let plan = text(&folder.join("digits.plan"));
+    for (mode, least_db) in [("weight8", 40.0), ("weight4", 15.0)] {
+        let args = ["--mode", mode, "--block", "16", "--zero-points"];
+        let args = [&["quantize", &model, "-o", &plan, "--json"][..], &args].concat();
+        let made = json(&args);
+        let rounded = made["nodes"].as_u64().unwrap() - made["float_nodes"].as_u64().unwrap();
+        assert!(rounded > 0, "{made}");
+        let inspected = json(&["inspect", &plan, "--json"]);
+        let kernel = format!("{rounded:>4} weight_only_linear");
+        let kernels = inspected["kernels"].as_array().unwrap();
+        assert!(kernels.contains(&kernel.into()), "{inspected}");
+        let found = json(&["compare", &model, &plan, "--data", &data, "--json"]);
+        let db = found["sqnr_db"].as_f64().unwrap();
+        assert!(db > least_db, "{mode}: {found}");
+    }
+    let ran = qconfig(&["check", &model, "--mode", "weight4"]);
+    let verdict = "weight only, 4 bits in blocks of 32: weight_only_linear";
+    assert!(ran.out.contains(verdict), "{}", ran.out);
+    let sensitive = ["sensitivity", &model, "--data", &data, "--mode", "weight8"];
+    let ran = qconfig(&sensitive);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    for (args, said) in [
+        (["--mode", "weight4", "--block", "24"], "blocks are of 16"),
+        (
+            ["--mode", "dynamic", "--block", "32"],
+            "go with --mode weight8",
+        ),
+        (["--mode", "weight4", "--qconfig", "x86"], "do not go with"),
+    ] {
+        let ran = qconfig(&[&["quantize", &model, "-o", &plan][..], &args].concat());
+        assert_ne!(ran.code, Some(0));
+        assert!(ran.err.contains(said), "{}", ran.err);
+    }
+}
+
+#[test]
 fn every_backend_and_observer_quantizes() {
     let folder = folder("backends");
     let (model, data) = digits(&folder);

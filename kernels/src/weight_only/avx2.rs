@@ -1,9 +1,11 @@
 //! Tiles of up to six rows by sixteen columns; one row takes four slices at once, so that eight chains run beside
-//! each other.
+//! each other. Where there are many rows, a block of a slice is made floats in the scratch memory first and serves
+//! all of them.
 
 use core::arch::x86_64::*;
 
-use super::{Job, SLICE, STEPS, TALLEST};
+use super::{BLOCK, Job, SLICE, STEPS, TALLEST, WIDE_ROWS};
+use crate::float::product::avx2::six_rows;
 
 const LANES: usize = 8;
 
@@ -11,15 +13,16 @@ const LANES: usize = 8;
 ///
 /// # Safety
 /// The CPU must have AVX2 and FMA; the blob's sections must have the lengths that its shape says, `x` as many
-/// prepared rows as the job has, and `output` its rows of the slices' columns.
+/// prepared rows as the job has, at most [`BLOCK`], and `output` its rows of the slices' columns; `wide` has sixteen
+/// floats for each step of a block, or none.
 #[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn run(job: &Job<'_>, output: &mut [u8]) {
+pub(super) unsafe fn run(job: &Job<'_>, output: &mut [u8], wide: &mut [u8]) {
     // SAFETY: the caller's promise.
     unsafe {
         if job.packed.shape.is_nibbles {
-            all::<true>(job, output);
+            all::<true>(job, output, wide);
         } else {
-            all::<false>(job, output);
+            all::<false>(job, output, wide);
         }
     }
 }
@@ -27,7 +30,14 @@ pub(super) unsafe fn run(job: &Job<'_>, output: &mut [u8]) {
 /// # Safety
 /// As [`run`]; `NIBBLES` must be what the shape says.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn all<const NIBBLES: bool>(job: &Job<'_>, output: &mut [u8]) {
+unsafe fn all<const NIBBLES: bool>(job: &Job<'_>, output: &mut [u8], wide: &mut [u8]) {
+    if job.rows >= WIDE_ROWS && !wide.is_empty() {
+        for slice in job.slices.clone() {
+            // SAFETY: the caller's promise; there are rows for more than one tile.
+            unsafe { wide_slice::<NIBBLES>(job, output, slice, wide) };
+        }
+        return;
+    }
     // tiles of nearly the same height
     let tiles = job.rows.div_ceil(TALLEST);
     let mut slice = job.slices.start;
@@ -70,60 +80,192 @@ unsafe fn tile_of<const NIBBLES: bool, const MR: usize, const NS: usize>(
     let (blocks, bytes) = (shape.blocks(), shape.slice_bytes());
     let pitch = shape.prepared();
     let x: *const f32 = job.x[row * pitch * 4..].as_ptr().cast();
-    let sums = x.wrapping_add(shape.steps());
     let weight = job.packed.weight[slice * bytes..].as_ptr();
-    let scales: *const f32 = job.packed.scales[slice * blocks * SLICE * 4..]
-        .as_ptr()
-        .cast();
-    let zero_points = job.packed.zero_points.as_ptr();
     let mut total: Sums<MR, NS> = [[[_mm256_setzero_ps(); 2]; NS]; MR];
     for block in 0..blocks {
         let steps = shape.block_steps(block);
-        let mut zeros = [[_mm256_set1_epi32(i32::from(shape.zero_point.unwrap_or(0))); 2]; NS];
-        if shape.zero_point.is_none() {
-            for (s, zeros) in zeros.iter_mut().enumerate() {
-                for (v, zeros) in zeros.iter_mut().enumerate() {
-                    let at = ((slice + s) * blocks + block) * SLICE + v * LANES;
-                    // SAFETY: there are sixteen zero points for each block of each slice.
-                    *zeros = unsafe {
-                        _mm256_cvtepu8_epi32(_mm_loadl_epi64(zero_points.add(at).cast()))
-                    };
-                }
-            }
-        }
-        // SAFETY: the steps lie in the rows and in each slice.
-        let mut acc: Sums<MR, NS> = unsafe {
+        // SAFETY: the steps lie in the rows and in each slice; rows and slices are the job's.
+        unsafe {
+            let zeros = zero_points(job, slice, block);
             let x = x.add(steps.start);
-            if NIBBLES {
+            let acc: Sums<MR, NS> = if NIBBLES {
                 let from = weight.add(steps.start / STEPS * SLICE * 4);
                 nibbles(x, pitch, from, bytes, steps.len() / STEPS)
             } else {
                 let from = weight.add(steps.start * SLICE);
                 whole_bytes(x, pitch, from, bytes, steps.len(), &zeros)
+            };
+            add::<NIBBLES, MR, NS>(job, [row, slice, block], &zeros, acc, &mut total);
+        }
+    }
+    // SAFETY: the caller's promise.
+    unsafe { finish(job, output, row, slice, &total) }
+}
+
+/// A slice of as many rows as the job has.
+///
+/// # Safety
+/// As [`run`]; there must be six rows at least, the slice must be the job's, and `wide` must not be empty.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn wide_slice<const NIBBLES: bool>(
+    job: &Job<'_>,
+    output: &mut [u8],
+    slice: usize,
+    wide: &mut [u8],
+) {
+    let shape = &job.packed.shape;
+    let pitch = shape.prepared();
+    let weight = &job.packed.weight[slice * shape.slice_bytes()..];
+    let mut totals: [Sums<TALLEST, 1>; BLOCK / TALLEST] =
+        [[[[_mm256_setzero_ps(); 2]; 1]; TALLEST]; BLOCK / TALLEST];
+    let tiles = job.rows.div_ceil(TALLEST).min(totals.len());
+    // the last tile may compute rows of the one before again
+    let first = |tile: usize| (tile * TALLEST).min(job.rows - TALLEST);
+    for block in 0..shape.blocks() {
+        let steps = shape.block_steps(block);
+        // SAFETY: the block's steps lie in the slice, its floats in `wide`, and the rows of each tile in `x`.
+        unsafe {
+            let zeros: Zeros<1> = zero_points(job, slice, block);
+            if NIBBLES {
+                let from = weight[steps.start / STEPS * SLICE * 4..].as_ptr();
+                widen_nibbles(from, steps.len() / STEPS, wide.as_mut_ptr().cast());
+            } else {
+                let from = weight[steps.start * SLICE..].as_ptr();
+                widen_bytes(from, steps.len(), &zeros, wide.as_mut_ptr().cast());
             }
-        };
-        if NIBBLES {
-            for (r, acc) in acc.iter_mut().enumerate() {
-                // SAFETY: behind its steps a row has a sum for each block.
-                let all = unsafe { _mm256_set1_ps(sums.add(r * pitch + block).read_unaligned()) };
-                for (acc, zeros) in acc.iter_mut().zip(&zeros) {
-                    for (acc, zeros) in acc.iter_mut().zip(zeros) {
-                        *acc = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(*zeros), all, *acc);
-                    }
-                }
+            for (tile, total) in totals.iter_mut().enumerate().take(tiles) {
+                let row = first(tile);
+                let x = job.x[(row * pitch + steps.start) * 4..].as_ptr();
+                let acc = six_rows(x, pitch * 4, wide.as_ptr(), steps.len());
+                let acc = acc.map(|row| [row]);
+                add::<NIBBLES, TALLEST, 1>(job, [row, slice, block], &zeros, acc, total);
             }
         }
-        for s in 0..NS {
-            for v in 0..2 {
-                let at = (s * blocks + block) * SLICE + v * LANES;
-                // SAFETY: there are sixteen scales for each block of each slice.
-                let scale = unsafe { _mm256_loadu_ps(scales.add(at)) };
-                for (total, acc) in total.iter_mut().zip(&acc) {
-                    total[s][v] = _mm256_fmadd_ps(scale, acc[s][v], total[s][v]);
+    }
+    for (tile, total) in totals.iter().enumerate().take(tiles) {
+        // SAFETY: the caller's promise.
+        unsafe { finish(job, output, first(tile), slice, total) }
+    }
+}
+
+/// Makes weights in 4 bits floats, each as large as its place in the word makes it.
+///
+/// # Safety
+/// `from` must have as many words of sixteen columns, `to` sixteen floats for each step.
+#[target_feature(enable = "avx2")]
+unsafe fn widen_nibbles(from: *const u8, words: usize, to: *mut f32) {
+    for word in 0..words {
+        for v in 0..2 {
+            // SAFETY: the caller's promise.
+            let w = unsafe { _mm256_loadu_si256(from.add(word * SLICE * 4 + v * 32).cast()) };
+            for step in 0..STEPS {
+                let field = field(w, step);
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let to = to.add((word * STEPS + step) * SLICE + v * LANES);
+                    _mm256_storeu_ps(to, _mm256_cvtepi32_ps(field));
                 }
             }
         }
     }
+}
+
+/// Makes weights in 8 bits floats.
+///
+/// # Safety
+/// `from` must have sixteen bytes for each step, `to` sixteen floats.
+#[target_feature(enable = "avx2")]
+unsafe fn widen_bytes(from: *const u8, steps: usize, zeros: &Zeros<1>, to: *mut f32) {
+    for step in 0..steps {
+        for (v, zeros) in zeros[0].iter().enumerate() {
+            let at = step * SLICE + v * LANES;
+            // SAFETY: the caller's promise.
+            unsafe {
+                let q = _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.add(at).cast()));
+                let w = _mm256_cvtepi32_ps(_mm256_sub_epi32(q, *zeros));
+                _mm256_storeu_ps(to.add(at), w);
+            }
+        }
+    }
+}
+
+/// Zero points of the columns of `NS` slices.
+type Zeros<const NS: usize> = [[__m256i; 2]; NS];
+
+/// # Safety
+/// The job must have the slices `slice..slice + NS` and the block.
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn zero_points<const NS: usize>(job: &Job<'_>, slice: usize, block: usize) -> Zeros<NS> {
+    let shape = &job.packed.shape;
+    let mut zeros = [[_mm256_set1_epi32(i32::from(shape.zero_point.unwrap_or(0))); 2]; NS];
+    if shape.zero_point.is_none() {
+        let from = job.packed.zero_points.as_ptr();
+        for (s, zeros) in zeros.iter_mut().enumerate() {
+            for (v, zeros) in zeros.iter_mut().enumerate() {
+                let at = ((slice + s) * shape.blocks() + block) * SLICE + v * LANES;
+                // SAFETY: there are sixteen zero points for each block of each slice.
+                *zeros = unsafe { _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.add(at).cast())) };
+            }
+        }
+    }
+    zeros
+}
+
+/// Adds a block's sums, times its scales.
+///
+/// # Safety
+/// The job must have rows `row..row + MR`, slices `slice..slice + NS` and the block.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+unsafe fn add<const NIBBLES: bool, const MR: usize, const NS: usize>(
+    job: &Job<'_>,
+    [row, slice, block]: [usize; 3],
+    zeros: &Zeros<NS>,
+    mut acc: Sums<MR, NS>,
+    total: &mut Sums<MR, NS>,
+) {
+    let shape = &job.packed.shape;
+    if NIBBLES {
+        let sums: *const f32 = job.x.as_ptr().cast();
+        for (r, acc) in acc.iter_mut().enumerate() {
+            let at = (row + r) * shape.prepared() + shape.steps() + block;
+            // SAFETY: behind its steps a row has a sum for each block.
+            let all = unsafe { _mm256_set1_ps(sums.add(at).read_unaligned()) };
+            for (acc, zeros) in acc.iter_mut().zip(zeros) {
+                for (acc, zeros) in acc.iter_mut().zip(zeros) {
+                    *acc = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(*zeros), all, *acc);
+                }
+            }
+        }
+    }
+    let scales: *const f32 = job.packed.scales.as_ptr().cast();
+    for s in 0..NS {
+        for v in 0..2 {
+            let at = ((slice + s) * shape.blocks() + block) * SLICE + v * LANES;
+            // SAFETY: there are sixteen scales for each block of each slice.
+            let scale = unsafe { _mm256_loadu_ps(scales.add(at)) };
+            for (total, acc) in total.iter_mut().zip(&acc) {
+                total[s][v] = _mm256_fmadd_ps(scale, acc[s][v], total[s][v]);
+            }
+        }
+    }
+}
+
+/// Adds the bias, clamps and writes.
+///
+/// # Safety
+/// The job must have rows `row..row + MR` and slices `slice..slice + NS`, `output` its rows.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+unsafe fn finish<const MR: usize, const NS: usize>(
+    job: &Job<'_>,
+    output: &mut [u8],
+    row: usize,
+    slice: usize,
+    total: &Sums<MR, NS>,
+) {
+    let shape = &job.packed.shape;
     let (low, high) = (_mm256_set1_ps(shape.low), _mm256_set1_ps(shape.high));
     let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     for s in 0..NS {
@@ -147,6 +289,16 @@ unsafe fn tile_of<const NIBBLES: bool, const MR: usize, const NS: usize>(
     }
 }
 
+/// The weights of a step in their places; of the last one, which holds the sign, at the bottom.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn field(word: __m256i, step: usize) -> __m256i {
+    match step {
+        7 => _mm256_srli_epi32::<28>(word),
+        _ => _mm256_and_si256(word, _mm256_set1_epi32(0xF << (4 * step))),
+    }
+}
+
 /// A block's sums of weights in 4 bits: each word is masked, not shifted, as the inputs were divided by what the
 /// weight's place in it is worth.
 ///
@@ -166,21 +318,13 @@ unsafe fn nibbles<const MR: usize, const NS: usize>(
     let (mut x, mut weight) = (x, weight);
     for _ in 0..words {
         for step in 0..STEPS {
-            let mask = _mm256_set1_epi32(0xF << (4 * step));
             for s in 0..NS {
                 // SAFETY: the caller's promise.
                 let w = unsafe {
                     let from: *const __m256i = weight.add(s * bytes).cast();
                     [_mm256_loadu_si256(from), _mm256_loadu_si256(from.add(1))]
                 };
-                let w = w.map(|w| {
-                    let field = match step {
-                        // the sign's place
-                        7 => _mm256_srli_epi32::<28>(w),
-                        _ => _mm256_and_si256(w, mask),
-                    };
-                    _mm256_cvtepi32_ps(field)
-                });
+                let w = w.map(|w| _mm256_cvtepi32_ps(field(w, step)));
                 for (r, acc) in acc.iter_mut().enumerate() {
                     // SAFETY: the caller's promise.
                     let x = unsafe { _mm256_set1_ps(x.add(r * pitch + step).read_unaligned()) };

@@ -74,7 +74,11 @@ const STEPS: usize = 8;
 /// Rows of the tallest tile.
 const TALLEST: usize = 6;
 /// Most rows that are prepared at once.
-const BLOCK: usize = 4 * TALLEST;
+const BLOCK: usize = 8 * TALLEST;
+/// Rows from which making a block of weights floats in the scratch memory pays.
+const WIDE_ROWS: usize = 2 * TALLEST;
+/// Steps of the longest block that is made floats at once: half of a small second-level cache.
+const WIDE_STEPS: usize = 4096;
 /// In a header: there is a zero point for each block.
 const SEVERAL: u32 = 256;
 /// What inputs of a word's steps are multiplied with before they meet weights of 4 bits.
@@ -225,8 +229,23 @@ impl Shape {
         self.steps() + if self.is_nibbles { self.blocks() } else { 0 }
     }
 
-    fn scratch(&self) -> usize {
+    /// Bytes of prepared rows.
+    fn rows_bytes(&self) -> usize {
         self.prepared() * self.rows.min(BLOCK) * 4
+    }
+
+    /// Bytes of a block of a slice as floats; 0 where making it that does not pay.
+    fn wide(&self) -> usize {
+        let steps = self.block.min(self.k).div_ceil(STEPS) * STEPS;
+        if self.rows >= WIDE_ROWS && steps <= WIDE_STEPS {
+            steps * SLICE * 4
+        } else {
+            0
+        }
+    }
+
+    fn scratch(&self) -> usize {
+        self.rows_bytes() + self.wide()
     }
 }
 
@@ -450,15 +469,20 @@ fn run(call: Call<'_>) -> Result<(), BlobError> {
     let (row_bytes, prepared) = (shape.k * 4, shape.prepared() * 4);
     let rows = &input[part.rows.start * row_bytes..part.rows.end * row_bytes];
     let blocks = rows.chunks(BLOCK * row_bytes);
+    let (prepared_rows, wide) = call.scratch.split_at_mut(shape.rows_bytes());
+    #[cfg(target_arch = "x86_64")]
+    let wide = &mut wide[..shape.wide()];
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = wide;
     for (rows, output) in blocks.zip(call.output.chunks_mut((BLOCK * width * 4).max(1))) {
         let rows = rows.chunks_exact(row_bytes);
         let count = rows.len();
-        for (row, to) in rows.zip(call.scratch.chunks_exact_mut(prepared)) {
+        for (row, to) in rows.zip(prepared_rows.chunks_exact_mut(prepared)) {
             prepare(shape, row, to);
         }
         let job = Job {
             packed: &packed,
-            x: &call.scratch[..count * prepared],
+            x: &prepared_rows[..count * prepared],
             rows: count,
             slices: columns.clone(),
             pitch: width * 4,
@@ -466,8 +490,8 @@ fn run(call: Call<'_>) -> Result<(), BlobError> {
         match call.isa.level() {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the `Isa` proves AVX2 and FMA; the blob's sections have the lengths of its shape, the rows
-            // were prepared, and the output has `count` rows of the slices' columns.
-            level if level.has_avx2() => unsafe { avx2::run(&job, output) },
+            // were prepared, the output has `count` rows of the slices' columns, and `wide` the bytes it says.
+            level if level.has_avx2() => unsafe { avx2::run(&job, output, wide) },
             _ => reference::run(&job, output),
         }
     }
