@@ -34,12 +34,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rustc-env=PHOTO_PLAN={plan}");
     println!("cargo::rustc-env=PHOTO_CLASSES={classes}");
     // of digits: (x / 255 - 0.1307) / 0.3081
+    let mut numbers = String::new();
     for (name, digits) in [("MEAN", "33.3285"), ("STD", "78.5655"), ("CROP", "1")] {
         let value = given(name).unwrap_or_else(|| digits.into());
-        value
+        let number = value
             .parse::<f32>()
             .map_err(|_| format!("QCONFIG_{name} is `{value}`, which is no number"))?;
-        println!("cargo::rustc-env=PHOTO_{name}={value}");
+        numbers += &format!("pub(super) const {name}: f32 = {number:?};\n");
     }
+    let file = out.join("numbers.rs");
+    fs::write(&file, numbers)?;
+    println!("cargo::rustc-env=PHOTO_NUMBERS={}", file.display());
     Ok(())
 }

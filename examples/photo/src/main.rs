@@ -1,4 +1,4 @@
-//! One binary with a network in it: a photo in, the five likeliest classes out. No file but the photo is
+//! One binary with a network in it: a photo (JPEG) in, the five likeliest classes out. No file but the photo is
 //! read, nothing is packed or compiled at run time.
 //!
 //! ```text
@@ -12,23 +12,31 @@ use std::error::Error;
 use std::time::Instant;
 
 use image::imageops::{self, FilterType};
-use qconfig::backends::QNNPACK;
-use qconfig::kernels::glue;
 use qconfig::runtime::{Plan, Session, SessionOptions, include_plan};
 
 static PLAN: &[u8] = include_plan!(env!("PHOTO_PLAN"));
 static CLASSES: &str = include_str!(env!("PHOTO_CLASSES"));
 
-/// A number that the build was given.
-fn number(text: &str) -> f32 {
-    text.parse().unwrap_or(1.0)
+qconfig::kernels! {
+    /// What convolutional networks for photos use: no other kernel is linked. A plan that needs one more says
+    /// which.
+    static KERNELS: qconfig::backends::qnnpack;
+
+    nn::Conv2d | nn::Linear @ weighted_quint8;
+    torch::add | nn::MaxPool2d | nn::AdaptiveAvgPool2d @ default_quint8;
+    kernel qconfig::kernels::Quantize;
+    kernel qconfig::kernels::ToChannelsLast;
+    kernel qconfig::kernels::Dequantize;
+}
+
+/// What the build was given: `MEAN` and `STD` of a pixel, and the part of a photo's shorter side that is taken.
+mod given {
+    include!(env!("PHOTO_NUMBERS"));
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
-    let plan = Plan::from_bytes(PLAN, |name| {
-        QNNPACK.kernel_named(name).or_else(|| glue(name))
-    })?;
+    let plan = Plan::from_bytes(PLAN, |name| KERNELS.named(name))?;
     let mut session = Session::new(&plan, SessionOptions::new()?)?;
     let &[1, channels, height, width] = plan
         .inputs()
@@ -83,12 +91,11 @@ fn pixels(photo: &str, [channels, height, width]: [usize; 3]) -> Result<Vec<f32>
         .map_err(|error| format!("{photo}: {error}"))?
         .to_rgb8();
     let short = rgb.width().min(rgb.height());
-    let side = ((short as f32 * number(env!("PHOTO_CROP"))) as u32).clamp(1, short);
+    let side = ((short as f32 * given::CROP) as u32).clamp(1, short);
     let (x, y) = ((rgb.width() - side) / 2, (rgb.height() - side) / 2);
     let square = imageops::crop_imm(&rgb, x, y, side, side).to_image();
     let (w, h) = (u32::try_from(width)?, u32::try_from(height)?);
     let scaled = imageops::resize(&square, w, h, FilterType::CatmullRom);
-    let (mean, std) = (number(env!("PHOTO_MEAN")), number(env!("PHOTO_STD")));
     let mut values = Vec::with_capacity(channels * height * width);
     for c in 0..channels {
         for pixel in scaled.pixels() {
@@ -99,7 +106,7 @@ fn pixels(photo: &str, [channels, height, width]: [usize; 3]) -> Result<Vec<f32>
                 (_, 1) => g,
                 _ => b,
             };
-            values.push((value - mean) / std);
+            values.push((value - given::MEAN) / given::STD);
         }
     }
     Ok(values)
