@@ -49,7 +49,11 @@ impl Layer {
             1 => 16 * rng.below(1..20),
             _ => rng.below(1..300),
         };
+        // at times more than one run of blocks
+        let is_long = rng.chance(40);
+        let k = if is_long { rng.below(1000..2600) } else { k };
         let columns = match rng.below(0..4) {
+            _ if is_long => rng.below(1..20),
             0 => 16 * rng.below(1..12),
             _ => rng.below(1..150),
         };

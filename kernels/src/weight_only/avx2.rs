@@ -1,5 +1,5 @@
 //! Tiles of up to six rows by sixteen columns; one row takes four slices at once, so that eight chains run beside
-//! each other. Where there are many rows, a block of a slice is made floats in the scratch memory first and serves
+//! each other. Where there are many rows, blocks of a slice are made floats in the scratch memory first and serve
 //! all of them.
 
 use core::arch::x86_64::*;
@@ -121,24 +121,41 @@ unsafe fn wide_slice<const NIBBLES: bool>(
     let tiles = job.rows.div_ceil(TALLEST).min(totals.len());
     // the last tile may compute rows of the one before again
     let first = |tile: usize| (tile * TALLEST).min(job.rows - TALLEST);
-    for block in 0..shape.blocks() {
-        let steps = shape.block_steps(block);
-        // SAFETY: the block's steps lie in the slice, its floats in `wide`, and the rows of each tile in `x`.
-        unsafe {
-            let zeros: Zeros<1> = zero_points(job, slice, block);
-            if NIBBLES {
-                let from = weight[steps.start / STEPS * SLICE * 4..].as_ptr();
-                widen_nibbles(from, steps.len() / STEPS, wide.as_mut_ptr().cast());
-            } else {
-                let from = weight[steps.start * SLICE..].as_ptr();
-                widen_bytes(from, steps.len(), &zeros, wide.as_mut_ptr().cast());
+    let most = (wide.len() / (SLICE * 4) / shape.block).max(1);
+    let blocks = shape.blocks();
+    for block in (0..blocks).step_by(most) {
+        let some = block..(block + most).min(blocks);
+        let start = shape.block_steps(block).start;
+        for block in some.clone() {
+            let steps = shape.block_steps(block);
+            let to = wide[(steps.start - start) * SLICE * 4..]
+                .as_mut_ptr()
+                .cast();
+            // SAFETY: the block's steps lie in the slice, and its floats in `wide`.
+            unsafe {
+                if NIBBLES {
+                    let from = weight[steps.start / STEPS * SLICE * 4..].as_ptr();
+                    widen_nibbles(from, steps.len() / STEPS, to);
+                } else {
+                    let zeros: Zeros<1> = zero_points(job, slice, block);
+                    let from = weight[steps.start * SLICE..].as_ptr();
+                    widen_bytes(from, steps.len(), &zeros, to);
+                }
             }
-            for (tile, total) in totals.iter_mut().enumerate().take(tiles) {
-                let row = first(tile);
+        }
+        for (tile, total) in totals.iter_mut().enumerate().take(tiles) {
+            let row = first(tile);
+            for block in some.clone() {
+                let steps = shape.block_steps(block);
                 let x = job.x[(row * pitch + steps.start) * 4..].as_ptr();
-                let acc = six_rows(x, pitch * 4, wide.as_ptr(), steps.len());
-                let acc = acc.map(|row| [row]);
-                add::<NIBBLES, TALLEST, 1>(job, [row, slice, block], &zeros, acc, total);
+                let from = wide[(steps.start - start) * SLICE * 4..].as_ptr();
+                // SAFETY: the block's floats are in `wide`, and the rows of each tile in `x`.
+                unsafe {
+                    let zeros: Zeros<1> = zero_points(job, slice, block);
+                    let acc = six_rows(x, pitch * 4, from, steps.len());
+                    let acc = acc.map(|row| [row]);
+                    add::<NIBBLES, TALLEST, 1>(job, [row, slice, block], &zeros, acc, total);
+                }
             }
         }
     }

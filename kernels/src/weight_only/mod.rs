@@ -75,9 +75,11 @@ const STEPS: usize = 8;
 const TALLEST: usize = 6;
 /// Most rows that are prepared at once.
 const BLOCK: usize = 8 * TALLEST;
-/// Rows from which making a block of weights floats in the scratch memory pays.
+/// Rows from which making blocks of weights floats in the scratch memory pays.
 const WIDE_ROWS: usize = 2 * TALLEST;
-/// Steps of the longest block that is made floats at once: half of a small second-level cache.
+/// Steps that are made floats at once: short blocks together, so that rows are read in runs.
+const WIDE_RUN: usize = 1024;
+/// Steps of the longest block that is made floats: half of a small second-level cache.
 const WIDE_STEPS: usize = 4096;
 /// In a header: there is a zero point for each block.
 const SEVERAL: u32 = 256;
@@ -234,11 +236,11 @@ impl Shape {
         self.prepared() * self.rows.min(BLOCK) * 4
     }
 
-    /// Bytes of a block of a slice as floats; 0 where making it that does not pay.
+    /// Bytes of some blocks of a slice as floats; 0 where making it that does not pay.
     fn wide(&self) -> usize {
         let steps = self.block.min(self.k).div_ceil(STEPS) * STEPS;
         if self.rows >= WIDE_ROWS && steps <= WIDE_STEPS {
-            steps * SLICE * 4
+            steps.max(WIDE_RUN).min(self.steps()) * SLICE * 4
         } else {
             0
         }
