@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use qconfig::onnx::{Imported, export, write};
 use qconfig::quantize::{
     Decision, Graph, Prepared, ReferenceModel, WeightOnly, adopt, calibrate, convert, correct_bias,
-    fuse, lower, prepare, weight_only,
+    equalize, fuse, lower, prepare, weight_only,
 };
 use qconfig::{
     BackendConfig, DType, ObserverKind, ObserverSpec, QConfig, QConfigMapping, QScheme,
@@ -47,6 +47,9 @@ pub(crate) struct SchemeArgs {
     /// what the qconfig says.
     #[arg(long, value_name = "OBSERVER", value_parser = observer)]
     pub(crate) observer: Option<ObserverKind>,
+    /// Shares out the ranges of weights between layers that follow each other, with a ReLU between them at most.
+    #[arg(long)]
+    pub(crate) equalize: bool,
     /// Leaves nodes float whose names match the regular expression.
     #[arg(long = "float", value_name = "REGEX", value_parser = regex)]
     pub(crate) float: Vec<String>,
@@ -164,9 +167,13 @@ impl SchemeArgs {
             }
             _ => return Ok(None),
         };
-        if self.qconfig.is_some() || self.observer.is_some() || !self.fp16.is_empty() {
+        if self.qconfig.is_some()
+            || self.observer.is_some()
+            || !self.fp16.is_empty()
+            || self.equalize
+        {
             bail!(
-                "--qconfig, --observer and --fp16 do not go with a mode that rounds weights alone"
+                "--qconfig, --observer, --fp16 and --equalize do not go with a mode that rounds weights alone"
             );
         }
         let how = WeightOnly {
@@ -195,7 +202,10 @@ impl SchemeArgs {
     /// Fuses and decides.
     pub(crate) fn prepare(&self, graph: &Graph) -> anyhow::Result<Prepared> {
         let backend = self.backend()?;
-        let fused = fuse(graph, backend);
+        let mut fused = fuse(graph, backend);
+        if self.equalize {
+            (fused, _) = equalize(&fused);
+        }
         self.match_nodes(&fused)?;
         let prepared = prepare(&fused, backend, &self.mapping()?)?;
         Ok(prepared.observe_behind_clamps())

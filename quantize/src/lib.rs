@@ -10,6 +10,7 @@
 mod bias;
 mod calibrate;
 mod convert;
+mod equalize;
 mod float;
 mod fuse;
 mod given;
@@ -27,6 +28,7 @@ mod weights;
 pub use bias::correct_bias;
 pub use calibrate::{CalibrateError, Calibrated, calibrate};
 pub use convert::{ConvertError, QuantizedTable, QuantizedWeight, ReferenceModel, convert};
+pub use equalize::equalize;
 pub use float::{InputError, Values, check_inputs};
 pub use fuse::fuse;
 pub use given::{Given, Missing, adopt};

@@ -22,6 +22,7 @@ mod dynamic_models;
 mod elementwise;
 mod embedding;
 mod engines;
+mod equalize;
 mod every_pair;
 mod float_ops;
 mod float_plan;
