@@ -2,6 +2,7 @@
 # Feeds each reader of what comes from outside with anything that looks like it: ONNX files, saved plans,
 # backend configs in JSON, arrays of NumPy. A crash, an answer that takes over 10 s or 2 GB of memory ends
 # the run, and the input is left in fuzz/artifacts; what was found before stands in the packages' tests.
+# The corpora begin with the models of the tests and, where target/models has them, pieces of trained ones.
 #
 #   fuzz/run.sh [SECONDS [TARGET...]]      600 seconds each, all targets
 #

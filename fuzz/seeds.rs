@@ -1,4 +1,7 @@
-//! Fills the corpora from the models, plans, configs and arrays that the tests and examples have.
+//! Fills the corpora from the models, plans, configs and arrays that the tests and examples have, and from pieces of
+//! the trained models that `examples/models/models.py` has put below `target/models` (`QCONFIG_MODELS` says where else).
+
+mod pieces;
 
 use std::fs::{self, File};
 use std::io::{Cursor, Read, Seek};
@@ -6,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use qconfig::backends::QNNPACK;
-use qconfig::onnx::{ImportOptions, Imported, import, read};
+use qconfig::onnx::{ImportOptions, Imported, import, read, read_file, write};
 use qconfig::quantize::{Graph, Lowered, Tensor, adopt, calibrate, convert, fuse, lower, prepare};
 use qconfig::{DType, QConfigMapping, default_qconfig_mapping};
 
@@ -43,15 +46,50 @@ fn main() -> anyhow::Result<()> {
     let digits = fs::read(root.join("examples/data/digits.plan"))?;
     seed("plan", "digits", &digits)?;
 
-    for path in files(&root.join("tests/golden"), ".json")? {
-        let bytes = fs::read(&path)?;
-        seed("config", &stem(&path, ".json"), &bytes)?;
+    let models = std::env::var_os("QCONFIG_MODELS");
+    let models = models.map_or_else(|| root.join("target/models"), PathBuf::from);
+    for path in trained(&models)? {
+        let folder = path.parent().and_then(Path::file_name).unwrap_or_default();
+        let name = format!("{}_{}", folder.to_string_lossy(), stem(&path, ".onnx"));
+        let model = read_file(&path)?;
+        let Ok(imported) = import(&model, &ImportOptions::default()) else {
+            println!("{name}: not imported, no pieces");
+            continue;
+        };
+        let mut kept = [0; 2];
+        for (at, piece) in pieces::pieces(&model, &imported).iter().enumerate() {
+            let bytes = write(piece)?;
+            if bytes.len() > LONGEST {
+                continue;
+            }
+            seed("onnx", &format!("{name}_{at}"), &bytes)?;
+            kept[0] += 1;
+            let Ok(imported) = import(&read(&bytes)?, &ImportOptions::default()) else {
+                continue; // integers on its edges, which a graph has not
+            };
+            kept[1] += 1;
+            for (kind, lowered) in plans(&imported) {
+                let plan = lowered.plan.to_bytes();
+                if plan.len() <= LONGEST {
+                    seed("plan", &format!("{name}_{at}_{kind}"), &plan)?;
+                }
+            }
+        }
+        println!("{name}: {} pieces, {} of them graphs", kept[0], kept[1]);
+    }
+
+    for path in files(&root.join("tests/golden/backends"), ".json.gz")? {
+        let mut bytes = Vec::new();
+        flate2::read::GzDecoder::new(File::open(&path)?).read_to_end(&mut bytes)?;
+        if bytes.len() <= LONGEST {
+            seed("config", &stem(&path, ".json.gz"), &bytes)?;
+        }
         // one pattern each: short inputs show more a second
         let json: serde_json::Value = serde_json::from_slice(&bytes)?;
         let patterns = json["configs"].as_array().into_iter().flatten();
         for (at, pattern) in patterns.enumerate().step_by(8) {
             let one = serde_json::json!({ "name": "one", "configs": [pattern] });
-            let name = format!("{}_{at}", stem(&path, ".json"));
+            let name = format!("{}_{at}", stem(&path, ".json.gz"));
             seed("config", &name, one.to_string().as_bytes())?;
         }
     }
@@ -81,6 +119,21 @@ fn main() -> anyhow::Result<()> {
     )?;
     seed("npy", "small_archive", &archive(&wide)?)?;
     Ok(())
+}
+
+/// The trained models there are: none where nobody fetched them.
+fn trained(models: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    if models.is_dir() {
+        for entry in fs::read_dir(models)? {
+            let folder = entry?.path();
+            if folder.is_dir() {
+                found.extend(files(&folder, ".onnx")?);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 fn files(folder: &Path, ending: &str) -> anyhow::Result<Vec<PathBuf>> {
