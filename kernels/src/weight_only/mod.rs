@@ -239,7 +239,9 @@ impl Shape {
     /// Bytes of some blocks of a slice as floats; 0 where making it that does not pay.
     fn wide(&self) -> usize {
         let steps = self.block.min(self.k).div_ceil(STEPS) * STEPS;
-        if self.rows >= WIDE_ROWS && steps <= WIDE_STEPS {
+        // short blocks of 4 bits are quicker made floats in each tile
+        let pays = !self.is_nibbles || self.block > 256;
+        if pays && self.rows >= WIDE_ROWS && steps <= WIDE_STEPS {
             steps.max(WIDE_RUN).min(self.steps()) * SLICE * 4
         } else {
             0
