@@ -37,7 +37,7 @@ impl KernelFamily for Q8Linear {
         pack: |node, blob| q8_linear::pack(q8_linear::FBGEMM, node, blob),
         split: |blob, inputs| gemm::split_image(q8_linear::FBGEMM, blob, inputs),
         run: |call| gemm::run_image(q8_linear::FBGEMM, call),
-        variant: |_, isa| gemm::variant(isa),
+        variant: |blob, isa| gemm::variant_of(q8_linear::FBGEMM, blob, isa),
     };
 }
 
@@ -53,7 +53,7 @@ impl KernelFamily for Q8LinearDynamic {
         pack: |node, blob| q8_linear_dynamic::pack(q8_linear_dynamic::FBGEMM, node, blob),
         split: |blob, inputs| q8_linear_dynamic::split(q8_linear_dynamic::FBGEMM, blob, inputs),
         run: |call| q8_linear_dynamic::run(q8_linear_dynamic::FBGEMM, call),
-        variant: |_, isa| gemm::variant(isa),
+        variant: |blob, isa| gemm::variant_of(q8_linear_dynamic::FBGEMM, blob, isa),
     };
 }
 

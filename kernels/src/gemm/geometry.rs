@@ -4,6 +4,8 @@ use core::ops::Range;
 
 use qconfig_core::kernel::Window;
 
+#[cfg(target_arch = "x86_64")]
+use super::panels::DEPTH;
 use super::rows::Rows;
 
 /// The longest reduction whose `u8 * i8` products cannot overflow an `i32`: `K * 255 * 128 < 2^31`.
@@ -481,6 +483,25 @@ impl Rows for Image<'_> {
             input: self.input,
             zero_point: self.zero_point,
         })
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl<'a> Taps<'a> {
+    /// Some GEMM rows of one group as they lie, of whole groups of [`DEPTH`] elements, and the elements from one
+    /// row to the next; `None` where they do not lie so.
+    pub(crate) fn lying(
+        &self,
+        (start, rows): (usize, usize),
+        group: usize,
+    ) -> Option<(&'a [u8], usize)> {
+        let (pitch, taps) = (self.geometry.channels, self.geometry.tap_channels());
+        if !self.geometry.is_pointwise() || !taps.is_multiple_of(DEPTH) {
+            return None;
+        }
+        let first = start * pitch + group * taps;
+        let bytes = rows.checked_sub(1)? * pitch + taps;
+        Some((self.input.get(first..first + bytes)?, pitch))
     }
 }
 

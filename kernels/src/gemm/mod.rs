@@ -433,8 +433,8 @@ pub(crate) fn single<T: Copy>(inputs: &[T]) -> Result<T, BlobError> {
     }
 }
 
-/// The name of the variant for an instruction set.
-pub(crate) fn variant_image(family: Family, blob: &[u8], isa: Isa) -> &'static str {
+/// The name of the variant for a blob and an instruction set.
+pub(crate) fn variant_of(family: Family, blob: &[u8], isa: Isa) -> &'static str {
     match (isa.level(), Packed::read(family, blob)) {
         #[cfg(target_arch = "x86_64")]
         (level, Ok(packed))
@@ -442,6 +442,8 @@ pub(crate) fn variant_image(family: Family, blob: &[u8], isa: Isa) -> &'static s
         {
             "f4x4_6x16__avx2"
         }
+        #[cfg(target_arch = "x86_64")]
+        (IsaLevel::Avx2, Ok(packed)) if avx2::is_narrow(&packed) => "6x16c4_pairs__avx2",
         _ => variant(isa),
     }
 }

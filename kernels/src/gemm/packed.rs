@@ -2,8 +2,8 @@
 //!
 //! The header's words are the geometry (eleven), then the bytes `input zero point, output zero point,
 //! low, high`, flags (bit 0: weight zero points; bit 1: 7-bit inputs; bit 2: sums small enough for tiles,
-//! see [`Packed::winograd`]), and the bits of an `f32` lower
-//! and upper bound. Sections, for each group: packed weights; then, for all groups and each column
+//! see [`Packed::winograd`]; bit 3: pairs of weights small enough for 16-bit sums, see [`Packed::is_narrow`]),
+//! and the bits of an `f32` lower and upper bound. Sections, for each group: packed weights; then, for all groups and each column
 //! with the columns of a group padded to 16: first terms (`i32`), scales (`f32`), for dynamic
 //! products and with FBGEMM's numerics biases (`f32`), and with bit 0 weight zero points (`i32`). All
 //! little-endian.
@@ -22,11 +22,21 @@ use crate::blob::{self, HEADER, Tag};
 const ASYMMETRIC: u32 = 1;
 const REDUCED: u32 = 2;
 const WINOGRAD: u32 = 4;
+const NARROW: u32 = 8;
 /// Outputs that each input row should be worth to a call that looks at all rows: looking then takes a
 /// small part of its time.
 const LOOK: usize = 256;
 /// `64 * sum` must fit an `i32`, so that a product made from Winograd tiles can be read off exactly.
 const WINOGRAD_REACH: i64 = 1 << 25;
+
+/// Whether `vpmaddubsw` cannot saturate on pairs of a channel's weights: neither the positive nor the negative
+/// ones of a pair reach beyond 128, and `255 * 128 < 2^15`.
+fn pairs_fit(weights: &[i8]) -> bool {
+    weights.chunks(2).all(|pair| {
+        let sum = |sign: i16| -> i16 { pair.iter().map(|w| (sign * i16::from(*w)).max(0)).sum() };
+        sum(1) <= 128 && sum(-1) <= 128
+    })
+}
 
 /// Which kernel a blob belongs to, and what it ends with.
 #[derive(Clone, Copy)]
@@ -144,6 +154,8 @@ pub(crate) struct Packed<'a> {
     pub(crate) finish: Finish,
     /// Whether no sum reaches [`WINOGRAD_REACH`].
     is_winograd: bool,
+    /// No pair of weights can saturate `vpmaddubsw`.
+    pub(super) is_narrow: bool,
     group: usize,
     weights: &'a [u8],
     init: &'a [u8],
@@ -207,6 +219,7 @@ impl<'a> Strip<'a> {
             reduce_range: false,
             finish,
             is_winograd: false,
+            is_narrow: false,
             group: self.weights.len(),
             weights: self.weights,
             init: self.init,
@@ -269,7 +282,7 @@ impl<'a> Packed<'a> {
         let &[quant, flags, low, high] = rest else {
             return Err(damaged);
         };
-        if flags & !(ASYMMETRIC | REDUCED | WINOGRAD) != 0 {
+        if flags & !(ASYMMETRIC | REDUCED | WINOGRAD | NARROW) != 0 {
             return Err(damaged);
         }
         let geometry = Geometry::from_words(shape).ok_or(damaged)?;
@@ -302,6 +315,7 @@ impl<'a> Packed<'a> {
             reduce_range: flags & REDUCED != 0,
             finish,
             is_winograd: flags & WINOGRAD != 0,
+            is_narrow: flags & (NARROW | ASYMMETRIC) == NARROW,
             group: layout.group,
             weights: &blob[layout.weights],
             init: &blob[layout.init],
@@ -372,6 +386,8 @@ impl<'a> Packed<'a> {
         let mut is_winograd =
             Winograd::new(geometry).is_some() && !asymmetric && !family.is_dynamic;
 
+        let mut is_narrow = !asymmetric;
+
         let Layout { panels, group, .. } = layout;
         blob[layout.init.start..].fill(0);
         for index in 0..geometry.groups {
@@ -387,6 +403,7 @@ impl<'a> Packed<'a> {
                     }
                 };
                 let reach = weight.reach(channel, panels.k);
+                is_narrow &= pairs_fit(weight.channels(channel, 1, panels.k));
                 is_winograd &= 255 * reach.positive.max(-reach.negative) < WINOGRAD_REACH;
                 let column = Column::new(family.numerics, weight, channel, reach, params)?;
                 put(&layout.init, column.init.to_le_bytes());
@@ -399,6 +416,7 @@ impl<'a> Packed<'a> {
             }
         }
         words[WORDS + 1] |= if is_winograd { WINOGRAD } else { 0 };
+        words[WORDS + 1] |= if is_narrow { NARROW } else { 0 };
         family.tag.write(blob, &words);
         Ok(())
     }

@@ -45,6 +45,12 @@ impl Panels {
         self.k.div_ceil(DEPTH)
     }
 
+    /// Zeros behind the last reduction step, up to a whole group of [`DEPTH`].
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) const fn padding(&self) -> usize {
+        self.depth() * DEPTH - self.k
+    }
+
     /// Number of panels.
     pub(crate) const fn count(&self) -> usize {
         self.columns.div_ceil(PANEL)

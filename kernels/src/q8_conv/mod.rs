@@ -247,6 +247,6 @@ impl Forms {
         if self.is_depthwise_blob(blob) {
             return self.depthwise.variant(blob, isa);
         }
-        gemm::variant_image(self.image, blob, isa)
+        gemm::variant_of(self.image, blob, isa)
     }
 }

@@ -43,7 +43,7 @@ impl KernelFamily for Q8Linear {
         pack: |node, blob| pack(QNNPACK, node, blob),
         split: |blob, inputs| gemm::split_image(QNNPACK, blob, inputs),
         run: |call| gemm::run_image(QNNPACK, call),
-        variant: |_, isa| gemm::variant(isa),
+        variant: |blob, isa| gemm::variant_of(QNNPACK, blob, isa),
     };
 }
 

@@ -56,7 +56,7 @@ impl KernelFamily for Q8LinearDynamic {
         pack: |node, blob| pack(QNNPACK, node, blob),
         split: |blob, inputs| split(QNNPACK, blob, inputs),
         run: |call| run(QNNPACK, call),
-        variant: |_, isa| gemm::variant(isa),
+        variant: |blob, isa| gemm::variant_of(QNNPACK, blob, isa),
     };
 }
 

@@ -176,13 +176,32 @@ enum Style {
     Uniform,
     /// All inputs 255, weights 127 and -128: a saturating multiply would show.
     Traps,
+    /// Likewise, but each pair of weights fits 16 bits just so: a form for them must not saturate either.
+    Pairs,
     /// Scales that make ties.
     Ties,
     /// Scales and values that leave every range.
     Extreme,
 }
 
-const STYLES: [Style; 4] = [Style::Uniform, Style::Traps, Style::Ties, Style::Extreme];
+const STYLES: [Style; 5] = [
+    Style::Uniform,
+    Style::Traps,
+    Style::Pairs,
+    Style::Ties,
+    Style::Extreme,
+];
+/// Neighbours whose positive and whose negative ones reach no further than 128.
+const PAIRS: [[i8; 2]; 8] = [
+    [127, 1],
+    [1, 127],
+    [64, 64],
+    [-128, 0],
+    [0, -128],
+    [-64, -64],
+    [127, -128],
+    [-128, 127],
+];
 
 fn fill(
     random: &mut Random,
@@ -237,20 +256,32 @@ fn fill(
         fbgemm: random.chance(50),
         data: (0..input.iter().product())
             .map(|_| {
-                if style == Style::Traps && !random.chance(2) {
+                if matches!(style, Style::Traps | Style::Pairs) && !random.chance(2) {
                     255
                 } else {
                     random.next() as u8
                 }
             })
             .collect(),
-        weight: (0..outputs * k)
-            .map(|_| match style {
-                Style::Traps if random.chance(90) => constant,
-                Style::Traps => random.pick(&[127, -128]),
-                _ => random.next() as i8,
-            })
-            .collect(),
+        weight: if style == Style::Pairs {
+            let constant = random.pick(&PAIRS);
+            let row = |random: &mut Random| -> Vec<i8> {
+                let pairs = (0..k.div_ceil(2)).flat_map(|_| match random.chance(90) {
+                    true => constant,
+                    false => random.pick(&PAIRS),
+                });
+                pairs.take(k).collect()
+            };
+            (0..outputs).flat_map(|_| row(random)).collect()
+        } else {
+            (0..outputs * k)
+                .map(|_| match style {
+                    Style::Traps if random.chance(90) => constant,
+                    Style::Traps => random.pick(&[127, -128]),
+                    _ => random.next() as i8,
+                })
+                .collect()
+        },
         scales: (0..scales).map(|_| weight_scale(random)).collect(),
         zero_points: (0..scales)
             .map(|_| {

@@ -4,6 +4,7 @@
 //! as they are loaded, four columns to a vector. `vpmaddwd` then gives each column two sums of two
 //! products, which cannot overflow (`2 * 255 * 128 < 2^31`); they meet at the end.
 
+mod narrow;
 mod wide;
 mod widen;
 mod winograd;
@@ -13,7 +14,7 @@ use core::arch::x86_64::*;
 use super::finish::Finish;
 use super::packed::Columns;
 use super::panels::{DEPTH, Panel};
-use super::{BLOCK, Job, Rows, Scratch};
+use super::{BLOCK, Job, Packed, Rows, Scratch};
 use crate::vector::{Narrow, store};
 
 pub(in crate::gemm) use wide::requantize as requantize_rows;
@@ -29,6 +30,12 @@ const TALLEST: usize = 6;
 const AHEAD: usize = 16;
 /// The most vectors of eight columns in a tile.
 const VECTORS: usize = 6;
+
+/// Whether blocks of rows stay bytes. Windows are gathered more slowly than their lines are widened.
+pub(super) fn is_narrow(packed: &Packed<'_>) -> bool {
+    let geometry = &packed.geometry;
+    packed.is_narrow && geometry.is_pointwise() && geometry.rows >= Scratch::SLICE_ROWS
+}
 
 /// Computes the job's part.
 ///
@@ -47,11 +54,35 @@ pub(super) unsafe fn run<R: Rows>(
     let (block, slice) = block.split_at_mut(plan.pitch * plan.block);
     let asymmetric = !packed.columns(0).zero_points.is_empty();
     let image = job.rows.image().filter(|_| !asymmetric);
+    let is_narrow = is_narrow(packed);
     let mut sums = [0i32; BLOCK];
     let mut start = job.part.rows.start;
     while start < job.part.rows.end {
         let rows = (job.part.rows.end - start).min(plan.block);
         for group in 0..packed.geometry.groups {
+            let has_slices = rows >= Scratch::SLICE_ROWS && plan.slice > 0;
+            if has_slices && is_narrow {
+                let lying = image
+                    .as_ref()
+                    .and_then(|image| image.lying((start, rows), group));
+                let (a, pitch) = lying.unwrap_or_else(|| {
+                    for (r, cells) in block.chunks_exact_mut(plan.pitch).take(rows).enumerate() {
+                        let (taps, rest) = cells.split_at_mut(packed.panels.k);
+                        job.rows.gather(start + r, group, taps);
+                        rest[..packed.panels.padding()].fill(0);
+                    }
+                    (&*block, plan.pitch)
+                });
+                let rows = wide::Block {
+                    a,
+                    pitch,
+                    sums: &sums[..rows],
+                    is_narrow,
+                };
+                // SAFETY: the rows have whole steps, the weights are narrow, the scratch memory is as planned.
+                unsafe { wide::group(job, group, start, rows, slice, output) };
+                continue;
+            }
             if let Some(image) = &image {
                 widen_block(image, (start, rows), group, block, plan.pitch);
             } else {
@@ -63,10 +94,15 @@ pub(super) unsafe fn run<R: Rows>(
                     widen(a, wide);
                 }
             }
-            if rows >= Scratch::SLICE_ROWS && plan.slice > 0 {
-                let parts = (&*block, &sums[..rows], &mut *slice);
+            if has_slices {
+                let rows = wide::Block {
+                    a: block,
+                    pitch: plan.pitch,
+                    sums: &sums[..rows],
+                    is_narrow: false,
+                };
                 // SAFETY: the rows were just widened, and the scratch memory is as planned.
-                unsafe { wide::group(job, group, start, parts, plan, output) };
+                unsafe { wide::group(job, group, start, rows, slice, output) };
                 continue;
             }
             for panel in job.panels().map(|index| packed.panels.panel(index)) {

@@ -9,33 +9,82 @@ use core::arch::x86_64::*;
 use super::super::finish::Finish;
 use super::super::panels::{DEPTH, Panel};
 use super::super::{Job, Scratch};
-use super::{LANES, dequantize, load, load_biases, real};
+use super::{LANES, dequantize, load, load_biases, narrow, real};
 use crate::vector::Narrow;
 
 /// Columns of a slice.
-const SLICE: usize = 2 * LANES;
+pub(super) const SLICE: usize = 2 * LANES;
 /// The tallest tile.
 const TALLEST: usize = 6;
 /// Bytes of a widened slice of one group of four taps.
 const STEP_BYTES: usize = Scratch::SLICE_STEP;
 
-/// A block of widened rows times all of a job's panels in one group.
+/// A slice of 16 columns, as some form has it in scratch memory.
+pub(super) trait Sums: Copy {
+    /// The sums of `MR` rows, `pitch` bytes apart, and `NV` vectors of eight columns of the slice, which begin
+    /// with `init`.
+    ///
+    /// # Safety
+    /// The CPU must have AVX2. `a` must have the slice's taps in each of `MR` rows, at most [`TALLEST`].
+    unsafe fn sums<const MR: usize, const NV: usize>(
+        &self,
+        a: *const u8,
+        pitch: usize,
+        init: [__m256i; NV],
+    ) -> [[__m256i; NV]; MR];
+}
+
+/// A widened slice.
+#[derive(Clone, Copy)]
+struct Widened<'a> {
+    slice: &'a [u8],
+    depth: usize,
+}
+
+impl Sums for Widened<'_> {
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    unsafe fn sums<const MR: usize, const NV: usize>(
+        &self,
+        a: *const u8,
+        pitch: usize,
+        init: [__m256i; NV],
+    ) -> [[__m256i; NV]; MR] {
+        // SAFETY: the caller's promise; the slice was widened to `depth` steps.
+        unsafe { sums(a, pitch, self.slice.as_ptr(), self.depth, init) }
+    }
+}
+
+/// The rows of a block.
+#[derive(Clone, Copy)]
+pub(super) struct Block<'a> {
+    /// Bytes of the first and all that follow.
+    pub(super) a: &'a [u8],
+    /// Bytes from row to row.
+    pub(super) pitch: usize,
+    /// The sum of each where weights have zero points, else 0.
+    pub(super) sums: &'a [i32],
+    /// Whether they lie in bytes, as [`narrow`] takes them; else they were widened.
+    pub(super) is_narrow: bool,
+}
+
+/// A block of rows times all of a job's panels in one group.
 ///
 /// # Safety
-/// The CPU must have AVX2, FMA and F16C. A row of `depth` groups of four for each of `sums`, which counts
-/// where weights have zero points, must have been widened to `block`, `plan.pitch` bytes apart; `slice` must
-/// have `STEP_BYTES * depth` bytes; `output` those of the job's part, in which `start` is a row that many
-/// more follow.
+/// The CPU must have AVX2, FMA and F16C. Each row of the block must have the taps of the job, up to whole
+/// steps; if they were not widened, the weights must be [`Packed::is_narrow`]
+/// (super::super::Packed). `slice` must have `STEP_BYTES` for each step, `output` the bytes of the job's part,
+/// in which `start` is a row that those of the block follow.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) unsafe fn group<R>(
     job: &Job<'_, R>,
     group: usize,
     start: usize,
-    (block, sums, slice): (&[u8], &[i32], &mut [u8]),
-    plan: &Scratch,
+    block: Block<'_>,
+    slice: &mut [u8],
     output: &mut [u8],
 ) {
-    let (packed, rows) = (job.packed, sums.len());
+    let packed = job.packed;
     let (columns, weights) = (packed.columns(group), packed.group(group));
     let depth = packed.panels.depth();
     let element = job.finish.element();
@@ -43,8 +92,6 @@ pub(super) unsafe fn group<R>(
     for panel in job.panels().map(|index| packed.panels.panel(index)) {
         for column in (0..panel.columns).step_by(SLICE) {
             let from = &weights[panel.start + column * DEPTH..];
-            // SAFETY: the panel has 16 columns from `column` on, as its width is a multiple of that.
-            unsafe { widen_slice(from, &panel, depth, slice) };
             let at = (panel.column + column) * 4;
             // SAFETY: column sections are as wide as the padded panels.
             let mut init: [__m256i; 2] = unsafe { load(columns.init, at) };
@@ -63,8 +110,6 @@ pub(super) unsafe fn group<R>(
                 Some(unsafe { load(columns.zero_points, at) })
             };
             let call = Slice {
-                slice,
-                depth,
                 init,
                 scale,
                 biases: columns.bias.get(at..).unwrap_or_default(),
@@ -73,16 +118,18 @@ pub(super) unsafe fn group<R>(
                 count: (panel.columns - column).min(SLICE),
                 pitch,
             };
-            // tiles of nearly the same height
-            let tiles = rows.div_ceil(TALLEST);
-            let mut from = 0;
-            for tile in 0..tiles {
-                let to = rows * (tile + 1) / tiles;
-                let a = &block[from * plan.pitch..];
-                let out = job.output(start + from, group, panel.column + column) * element;
-                // SAFETY: rows `from..to` were widened, and their outputs lie in `output`.
-                unsafe { call.rows(a, plan.pitch, &sums[from..to], &mut output[out..]) };
-                from = to;
+            let out = job.output(start, group, panel.column + column) * element;
+            let output = &mut output[out..];
+            // SAFETY: the panel has 16 columns from `column` on, as its width is a multiple of that; the
+            // block is as the caller promises, and its outputs lie in `output`.
+            unsafe {
+                if block.is_narrow {
+                    let slice = narrow::slice(from, &panel, depth, slice);
+                    call.block(slice, block, output);
+                } else {
+                    widen_slice(from, &panel, depth, slice);
+                    call.block(Widened { slice, depth }, block, output);
+                }
             }
         }
     }
@@ -235,10 +282,8 @@ pub(super) unsafe fn sums<const MR: usize, const NV: usize>(
     acc
 }
 
-/// A widened slice, and what its columns end with.
+/// What the columns of a slice begin and end with.
 struct Slice<'a> {
-    slice: &'a [u8],
-    depth: usize,
     init: [__m256i; 2],
     scale: [__m256i; 2],
     /// Of the slice's columns, if any.
@@ -252,21 +297,46 @@ struct Slice<'a> {
 
 impl Slice<'_> {
     /// # Safety
-    /// `a` must have a widened row for each of `sums`, at most [`TALLEST`], `a_pitch` bytes apart; `out` the
-    /// slice's columns in each row.
+    /// Each row of the block must have the slice's taps, and `output` the slice's columns in each row.
     #[target_feature(enable = "avx2,fma,f16c")]
-    unsafe fn rows(&self, a: &[u8], a_pitch: usize, sums: &[i32], out: &mut [u8]) {
+    unsafe fn block<S: Sums>(&self, slice: S, block: Block<'_>, output: &mut [u8]) {
+        let rows = block.sums.len();
+        // tiles of nearly the same height
+        let tiles = rows.div_ceil(TALLEST);
+        let mut from = 0;
+        for tile in 0..tiles {
+            let to = rows * (tile + 1) / tiles;
+            let a = &block.a[from * block.pitch..];
+            let out = &mut output[from * self.pitch..];
+            // SAFETY: the caller's promise for rows `from..to`.
+            unsafe { self.rows(slice, a, block.pitch, &block.sums[from..to], out) };
+            from = to;
+        }
+    }
+
+    /// # Safety
+    /// `a` must have the slice's taps in a row for each of `sums`, at most [`TALLEST`], `a_pitch` bytes
+    /// apart; `out` the slice's columns in each row.
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn rows<S: Sums>(
+        &self,
+        slice: S,
+        a: &[u8],
+        a_pitch: usize,
+        sums: &[i32],
+        out: &mut [u8],
+    ) {
         // SAFETY: the caller's promise.
         unsafe {
             match (sums.len(), self.count > LANES) {
-                (1, _) => self.tile::<1, 2>(a, a_pitch, sums, out),
-                (2, _) => self.tile::<2, 2>(a, a_pitch, sums, out),
-                (3, _) => self.tile::<3, 2>(a, a_pitch, sums, out),
-                (4, _) => self.tile::<4, 2>(a, a_pitch, sums, out),
-                (5, true) => self.tile::<5, 2>(a, a_pitch, sums, out),
-                (5, false) => self.tile::<5, 1>(a, a_pitch, sums, out),
-                (_, true) => self.tile::<6, 2>(a, a_pitch, sums, out),
-                (_, false) => self.tile::<6, 1>(a, a_pitch, sums, out),
+                (1, _) => self.tile::<S, 1, 2>(slice, a, a_pitch, sums, out),
+                (2, _) => self.tile::<S, 2, 2>(slice, a, a_pitch, sums, out),
+                (3, _) => self.tile::<S, 3, 2>(slice, a, a_pitch, sums, out),
+                (4, _) => self.tile::<S, 4, 2>(slice, a, a_pitch, sums, out),
+                (5, true) => self.tile::<S, 5, 2>(slice, a, a_pitch, sums, out),
+                (5, false) => self.tile::<S, 5, 1>(slice, a, a_pitch, sums, out),
+                (_, true) => self.tile::<S, 6, 2>(slice, a, a_pitch, sums, out),
+                (_, false) => self.tile::<S, 6, 1>(slice, a, a_pitch, sums, out),
             }
         }
     }
@@ -274,17 +344,17 @@ impl Slice<'_> {
     /// # Safety
     /// As [`Slice::rows`] for `MR` rows; `NV` vectors hold the slice's columns.
     #[target_feature(enable = "avx2,fma,f16c")]
-    unsafe fn tile<const MR: usize, const NV: usize>(
+    unsafe fn tile<S: Sums, const MR: usize, const NV: usize>(
         &self,
+        slice: S,
         a: &[u8],
         a_pitch: usize,
         row_sums: &[i32],
         out: &mut [u8],
     ) {
         let of = |vectors: &[__m256i; 2]| core::array::from_fn(|v| vectors[v]);
-        let (a, b) = (a.as_ptr(), self.slice.as_ptr());
         // SAFETY: the caller's promise.
-        let mut acc = unsafe { sums::<MR, NV>(a, a_pitch, b, self.depth, of(&self.init)) };
+        let mut acc = unsafe { slice.sums::<MR, NV>(a.as_ptr(), a_pitch, of(&self.init)) };
         if let Some(zero_points) = &self.zero_points {
             for (acc, sum) in acc.iter_mut().zip(row_sums) {
                 let sum = _mm256_set1_epi32(*sum);
