@@ -20,6 +20,7 @@ use serde_json::json;
 
 use crate::data::Random;
 use crate::export::write_tensors;
+use crate::nets::has_narrow_weights;
 
 /// What the names of layers look like.
 pub const KINDS: &str = "linear-MxNxK, dynamic-MxNxK, fp16-MxNxK, add-HxWxC, sigmoid-HxWxC, hardswish-HxWxC, \
@@ -114,7 +115,7 @@ impl Quantized {
         let (mut values, mut scales) = (Vec::with_capacity(n * k), Vec::new());
         for row in weight.data().chunks(k) {
             let largest = row.iter().fold(0.0f32, |most, x| most.max(x.abs()));
-            let scale = largest / 127.0;
+            let scale = largest / if has_narrow_weights() { 63.0 } else { 127.0 };
             values.extend(row.iter().map(|x| (x / scale).round_ties_even() as i8));
             scales.push(scale);
         }

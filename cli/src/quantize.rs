@@ -47,6 +47,10 @@ pub(crate) struct SchemeArgs {
     /// what the qconfig says.
     #[arg(long, value_name = "OBSERVER", value_parser = observer)]
     pub(crate) observer: Option<ObserverKind>,
+    /// Rounds weights of static and dynamic layers to 7 bits, as ONNX Runtime's option of this name: a CPU with AVX2
+    /// and without VNNI multiplies them faster.
+    #[arg(long)]
+    pub(crate) reduce_range: bool,
     /// Shares out the ranges of weights between layers that follow each other, with a ReLU between them at most.
     #[arg(long)]
     pub(crate) equalize: bool,
@@ -140,7 +144,10 @@ impl SchemeArgs {
                 },
                 _ => qconfig.activation,
             },
-            ..qconfig
+            weight: ObserverSpec {
+                reduce_range: self.reduce_range || qconfig.weight.reduce_range,
+                ..qconfig.weight
+            },
         };
         let mut mapping = match self.mode {
             Mode::Static => qconfig_mapping_with(&self.backend, qconfig)
@@ -171,9 +178,10 @@ impl SchemeArgs {
             || self.observer.is_some()
             || !self.fp16.is_empty()
             || self.equalize
+            || self.reduce_range
         {
             bail!(
-                "--qconfig, --observer, --fp16 and --equalize do not go with a mode that rounds weights alone"
+                "--qconfig, --observer, --fp16, --equalize and --reduce-range do not go with a mode that rounds weights alone"
             );
         }
         let how = WeightOnly {

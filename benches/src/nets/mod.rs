@@ -12,7 +12,7 @@ use qconfig::backends::QNNPACK;
 use qconfig::quantize::{
     Graph, Lowered, ReferenceModel, Tensor, calibrate, convert, fuse, lower, prepare,
 };
-use qconfig::{DType, ObserverSpec, QConfig, QScheme, qconfig_mapping_with};
+use qconfig::{DType, Isa, IsaLevel, ObserverSpec, QConfig, QScheme, qconfig_mapping_with};
 
 use crate::data::image;
 
@@ -71,12 +71,24 @@ pub const QCONFIG: QConfig = QConfig {
     weight: QConfig::DEFAULT_PER_CHANNEL.weight,
 };
 
+/// Whether weights take 7 bits, as the others' do on a CPU without VNNI (`reduce_range` in `peers/run.py`).
+pub fn has_narrow_weights() -> bool {
+    Isa::detect().level() == IsaLevel::Avx2
+}
+
 /// A network through the whole flow for QNNPACK.
 ///
 /// # Errors
 /// Those of the passes: a node that stays float, or that has no kernel.
 pub fn quantize(graph: &Graph) -> anyhow::Result<(ReferenceModel, Lowered)> {
-    let mapping = qconfig_mapping_with("qnnpack", QCONFIG).context("no mapping for qnnpack")?;
+    let qconfig = QConfig {
+        weight: ObserverSpec {
+            reduce_range: has_narrow_weights(),
+            ..QCONFIG.weight
+        },
+        ..QCONFIG
+    };
+    let mapping = qconfig_mapping_with("qnnpack", qconfig).context("no mapping for qnnpack")?;
     let prepared = prepare(&fuse(graph, &QNNPACK), &QNNPACK, &mapping)?;
     let samples = calibration(graph)?;
     let calibrated = calibrate(&prepared, samples.iter().map(slice::from_ref), |_| {})?;
