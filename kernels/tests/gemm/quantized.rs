@@ -4,7 +4,7 @@ use qconfig_core::kernel::{
     Activation, Call, Kernel, NodeOp, NodeSpec, QParams, Refusal, TensorSpec, WeightData,
     WeightSpec, Window,
 };
-use qconfig_core::{DType, Isa, KernelFamily};
+use qconfig_core::{DType, Isa, IsaLevel, KernelFamily};
 use qconfig_kernels::{Q8Conv, Q8Linear, fbgemm};
 
 use crate::{Random, cases, levels, pack, run};
@@ -673,5 +673,42 @@ fn wrong_lengths_are_errors() {
                 assert!((kernel.run)(call).is_err());
             }
         }
+    }
+}
+
+/// Weights of 7 bits, and no pair of them beyond what 16 bits hold, have a form of their own on AVX2.
+#[test]
+fn pairs_that_fit_have_a_form_of_their_own() {
+    let Ok(isa) = Isa::require(IsaLevel::Avx2) else {
+        return;
+    };
+    let variant = |pair: [i8; 2]| {
+        let mut random = Random(3);
+        let mut case = fill(
+            &mut random,
+            NodeOp::Linear,
+            vec![16, 8],
+            vec![16, 4],
+            vec![4, 8],
+        );
+        case.zero_points.fill(0);
+        for weights in case.weight.as_chunks_mut().0 {
+            *weights = pair;
+        }
+        (case.kernel().variant)(&case.pack().0, isa)
+    };
+    let form = "6x16c4_pairs__avx2";
+    for fits in [
+        [63, -64],
+        [64, 64],
+        [127, 1],
+        [-128, 0],
+        [-64, -64],
+        [127, -128],
+    ] {
+        assert_eq!(variant(fits), form, "{fits:?}");
+    }
+    for reaches_beyond in [[127, 2], [65, 64], [-128, -1], [-65, -64]] {
+        assert_ne!(variant(reaches_beyond), form, "{reaches_beyond:?}");
     }
 }
