@@ -200,6 +200,8 @@ fn case(random: &mut Random, half: bool) -> Case {
     if random.chance(5) {
         x.fill(0.0);
     }
+    // weights of 7 bits have a form of their own
+    let divisor = if random.chance(30) { 2 } else { 1 };
     Case {
         m,
         n,
@@ -213,7 +215,7 @@ fn case(random: &mut Random, half: bool) -> Case {
             )
         } else {
             Weight::I8(
-                (0..n * k).map(|_| random.next() as i8).collect(),
+                (0..n * k).map(|_| random.next() as i8 / divisor).collect(),
                 (0..scales).map(|_| 0.001 + random.unit()).collect(),
                 (0..scales)
                     .map(|_| {
