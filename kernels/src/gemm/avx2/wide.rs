@@ -72,9 +72,8 @@ pub(super) struct Block<'a> {
 ///
 /// # Safety
 /// The CPU must have AVX2, FMA and F16C. Each row of the block must have the taps of the job, up to whole
-/// steps; if they were not widened, the weights must be [`Packed::is_narrow`]
-/// (super::super::Packed). `slice` must have `STEP_BYTES` for each step, `output` the bytes of the job's part,
-/// in which `start` is a row that those of the block follow.
+/// steps; if they were not widened, no pair of weights may saturate (`Packed::is_narrow`). `slice` must have
+/// `STEP_BYTES` for each step, `output` the bytes of the job's part, in which the block begins with row `start`.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) unsafe fn group<R>(
     job: &Job<'_, R>,
