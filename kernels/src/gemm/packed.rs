@@ -155,6 +155,10 @@ pub(crate) struct Packed<'a> {
     /// Whether no sum reaches [`WINOGRAD_REACH`].
     is_winograd: bool,
     /// No pair of weights can saturate `vpmaddubsw`.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "only AVX2 multiplies bytes so")
+    )]
     pub(super) is_narrow: bool,
     group: usize,
     weights: &'a [u8],
