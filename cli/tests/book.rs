@@ -4,71 +4,19 @@
 #![cfg(unix)] // commands with pipes are given to `sh`
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod files;
+
 use std::fs::{self, File};
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use files::{array, single};
 use flate2::read::GzDecoder;
-use npyz::{NpyFile, WriterBuilder as _};
-use rten_onnx::onnx::{
-    DataType, Dimension, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorShapeProto,
-    TypeProto, TypeProtoTensor, ValueInfoProto,
-};
+use npyz::NpyFile;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-fn array<T: npyz::AutoSerialize + Copy>(path: &Path, shape: &[u64], values: &[T]) {
-    let mut writer = npyz::WriteOptions::new()
-        .default_dtype()
-        .shape(shape)
-        .writer(File::create(path).unwrap())
-        .begin_nd()
-        .unwrap();
-    writer.extend(values).unwrap();
-    writer.finish().unwrap();
-}
-
-/// A model of one operator that nobody quantizes or computes.
-fn odd() -> Vec<u8> {
-    let value = |name: &str| ValueInfoProto {
-        name: Some(name.into()),
-        r#type: Some(TypeProto {
-            tensor_type: Some(TypeProtoTensor {
-                elem_type: Some(DataType::FLOAT),
-                shape: Some(TensorShapeProto {
-                    dim: vec![Dimension {
-                        dim_value: Some(4),
-                        dim_param: None,
-                    }],
-                }),
-            }),
-            ..TypeProto::default()
-        }),
-    };
-    let model = ModelProto {
-        ir_version: Some(8),
-        opset_import: vec![OperatorSetIdProto {
-            domain: Some(String::new()),
-            version: Some(17),
-        }],
-        graph: Some(GraphProto {
-            node: vec![NodeProto {
-                name: Some("/head/NonZero".into()),
-                op_type: Some("NonZero".into()),
-                input: vec!["x".into()],
-                output: vec!["y".into()],
-                ..NodeProto::default()
-            }],
-            input: vec![value("x")],
-            output: vec![value("y")],
-            ..GraphProto::default()
-        }),
-        ..ModelProto::default()
-    };
-    model.write_buf().unwrap()
 }
 
 /// What the page's reader has: the network of digits, 40 digits with labels, files that do not fit, a config that
@@ -88,7 +36,7 @@ fn folder() -> PathBuf {
     let put = |name: &str, bytes: &[u8]| fs::write(folder.join(name), bytes).unwrap();
     put("digits.onnx", &unpacked("onnx/digits_float.onnx.gz"));
     put("dump.json", &unpacked("backends/qnnpack_pt2e.json.gz"));
-    put("odd.onnx", &odd());
+    put("odd.onnx", &single("/head/NonZero", "NonZero"));
     let archive = File::open(root().join("examples/data/digits.npz")).unwrap();
     let mut archive = zip::ZipArchive::new(BufReader::new(archive)).unwrap();
     let npy = NpyFile::new(archive.by_name("eval_images.npy").unwrap()).unwrap();

@@ -5,17 +5,16 @@
     reason = "tests fail by panicking"
 )]
 
+mod files;
+
 use std::fs::{self, File};
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
+use files::{array, single};
 use flate2::read::GzDecoder;
-use npyz::{NpyFile, WriterBuilder as _};
-use rten_onnx::onnx::{
-    DataType, Dimension, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorShapeProto,
-    TypeProto, TypeProtoTensor, ValueInfoProto,
-};
+use npyz::NpyFile;
 use serde_json::Value;
 
 /// A folder of the test's own.
@@ -48,17 +47,6 @@ fn digits(folder: &Path) -> (String, String) {
     let data = folder.join("digits.npy");
     array(&data, &[40, 1, 28, 28], &values);
     (text(&model), text(&data))
-}
-
-fn array(path: &Path, shape: &[u64], values: &[f32]) {
-    let mut writer = npyz::WriteOptions::new()
-        .default_dtype()
-        .shape(shape)
-        .writer(File::create(path).unwrap())
-        .begin_nd()
-        .unwrap();
-    writer.extend(values).unwrap();
-    writer.finish().unwrap();
 }
 
 fn text(path: &Path) -> String {
@@ -282,49 +270,6 @@ fn what_each_layer_costs_is_told_and_drawn() {
     );
 }
 
-/// A model of one operator over `x`, `[1, 4]`.
-fn single(path: &Path, operator: &str) -> String {
-    let value = |name: &str| ValueInfoProto {
-        name: Some(name.into()),
-        r#type: Some(TypeProto {
-            tensor_type: Some(TypeProtoTensor {
-                elem_type: Some(DataType::FLOAT),
-                shape: Some(TensorShapeProto {
-                    dim: [1, 4]
-                        .map(|size| Dimension {
-                            dim_value: Some(size),
-                            dim_param: None,
-                        })
-                        .to_vec(),
-                }),
-            }),
-            ..TypeProto::default()
-        }),
-    };
-    let model = ModelProto {
-        ir_version: Some(8),
-        opset_import: vec![OperatorSetIdProto {
-            domain: Some(String::new()),
-            version: Some(17),
-        }],
-        graph: Some(GraphProto {
-            node: vec![NodeProto {
-                name: Some("only".into()),
-                op_type: Some(operator.into()),
-                input: vec!["x".into()],
-                output: vec!["y".into()],
-                ..NodeProto::default()
-            }],
-            input: vec![value("x")],
-            output: vec![value("y")],
-            ..GraphProto::default()
-        }),
-        ..ModelProto::default()
-    };
-    fs::write(path, model.write_buf().unwrap()).unwrap();
-    text(path)
-}
-
 /// A command that fails, with all that its message must say.
 fn refused(args: &[&str], says: &[&str]) {
     let ran = qconfig(args);
@@ -367,7 +312,9 @@ fn mistakes_are_named_with_file_node_and_remedy() {
         &["quantize", &model, "--data", &text(&wrong), "-o", &plan],
         &["wrong.npy", "[2, 1, 27, 28]", "[1, 1, 28, 28]"],
     );
-    let unsupported = single(&folder.join("odd.onnx"), "NonMaxSuppression");
+    let odd = folder.join("odd.onnx");
+    fs::write(&odd, single("only", "NonMaxSuppression")).unwrap();
+    let unsupported = text(&odd);
     refused(
         &["check", &unsupported],
         &[
