@@ -6,7 +6,7 @@ use std::io::Read;
 
 use qconfig_backends::QNNPACK;
 use qconfig_core::QConfigMapping;
-use qconfig_onnx::{Dimension, ImportOptions, Model, import, read};
+use qconfig_onnx::{Dimension, ImportOptions, Imported, Model, import, read};
 use qconfig_quantize::{Graph, Tensor, calibrate, convert, lower, prepare, set_input};
 use qconfig_runtime::{Session, SessionOptions};
 use qconfig_tests::golden::{self, Archive, Values};
@@ -90,14 +90,11 @@ fn difference(expected: &[f32], found: &[f32]) -> f32 {
     pairs.fold(0f32, |a, (x, y)| a.max((x - y).abs())) / largest
 }
 
-fn answers_as_onnx_runtime(name: &str) {
+/// A model of the archive, its inputs in the graph's order, and the outputs that ONNX Runtime gave in the file's.
+pub(crate) fn golden(name: &str) -> (Imported, Vec<Tensor>, Vec<Tensor>) {
     let archive = Archive::open("onnx/small.npz");
-    let entry = archive.meta["models"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|entry| entry["model"] == name)
-        .unwrap();
+    let models = archive.meta["models"].as_array().unwrap();
+    let entry = models.iter().find(|entry| entry["model"] == name).unwrap();
     let arrays = |key: &str| -> BTreeMap<String, Tensor> {
         let named = entry[key].as_object().unwrap().iter();
         named
@@ -107,17 +104,21 @@ fn answers_as_onnx_runtime(name: &str) {
     let (inputs, outputs) = (arrays("inputs"), arrays("outputs"));
     let model = model(name);
     let imported = import(&model, &options(&model, &inputs)).unwrap();
-    let ordered: Vec<Tensor> = imported
-        .graph
-        .inputs()
-        .iter()
+    let ordered = (imported.graph.inputs().iter())
         .map(|id| inputs[&imported.graph.value(*id).name].clone())
         .collect();
+    let outputs = imported.outputs.iter().map(|name| outputs[name].clone());
+    let outputs = outputs.collect();
+    (imported, ordered, outputs)
+}
+
+fn answers_as_onnx_runtime(name: &str) {
+    let (imported, ordered, outputs) = golden(name);
     let float = imported.graph.run(&ordered).unwrap();
     let plan = planned(&imported.graph, &ordered);
     assert!(imported.graph.output_names().eq(&imported.outputs));
-    for ((name, float), plan) in imported.outputs.iter().zip(&float).zip(&plan) {
-        let expected = &outputs[name];
+    let named = imported.outputs.iter().zip(&outputs);
+    for (((name, expected), float), plan) in named.zip(&float).zip(&plan) {
         let found = difference(expected.data(), float.data());
         assert!(found < 1e-4, "{name}: the graph differs by {found}");
         let found = difference(expected.data(), plan);

@@ -13,9 +13,8 @@ use qconfig_quantize::{
     set_input, weight_only,
 };
 use qconfig_runtime::{Session, SessionOptions};
-use qconfig_tests::golden::Archive;
 
-use crate::onnx_models::{model, options, tensor};
+use crate::onnx_models::golden;
 
 /// What a plan of the model answers, and how many of its steps are weight-only layers.
 fn planned(
@@ -44,27 +43,6 @@ fn planned(
         values
     });
     (outputs.collect(), count)
-}
-
-fn golden(name: &str) -> (Imported, Vec<Tensor>, Vec<Tensor>) {
-    let archive = Archive::open("onnx/small.npz");
-    let models = archive.meta["models"].as_array().unwrap();
-    let entry = models.iter().find(|entry| entry["model"] == name).unwrap();
-    let arrays = |key: &str| -> BTreeMap<String, Tensor> {
-        let named = entry[key].as_object().unwrap().iter();
-        named
-            .map(|(name, at)| (name.clone(), tensor(archive.array(at.as_str().unwrap()))))
-            .collect()
-    };
-    let (inputs, outputs) = (arrays("inputs"), arrays("outputs"));
-    let model = model(name);
-    let imported = import(&model, &options(&model, &inputs)).unwrap();
-    let ordered = (imported.graph.inputs().iter())
-        .map(|id| inputs[&imported.graph.value(*id).name].clone())
-        .collect();
-    let outputs = imported.outputs.iter().map(|name| outputs[name].clone());
-    let outputs = outputs.collect();
-    (imported, ordered, outputs)
 }
 
 #[test]

@@ -236,6 +236,8 @@ fn plan<'a>(spec: &NodeSpec<'a>) -> Result<(Geometry, usize, Weight<'a>), Refusa
 /// What is folded for an output channel.
 struct Column {
     init: i32,
+    /// No sum, in whatever order, is further from 0.
+    most: i64,
     scale: f32,
     bias: f32,
 }
@@ -305,9 +307,11 @@ impl Family {
         let reach = weight.reach(channel, kh * kw);
         let (below, above) = (i64::from(from.zero_point), 255 - i64::from(from.zero_point));
         let centre = -below * (reach.positive + reach.negative);
+        let products = 255 * (reach.positive - reach.negative);
         if self.numerics == Numerics::Fbgemm {
             return Ok(Column {
                 init: centre as i32,
+                most: products + centre.abs(),
                 scale,
                 bias: weight.float_bias(channel, from.scale)?,
             });
@@ -318,6 +322,7 @@ impl Family {
         let bias = bias.clamp(i64::from(i32::MIN) - least, i64::from(i32::MAX) - most);
         Ok(Column {
             init: (bias + centre) as i32,
+            most: products + (bias + centre).abs(),
             scale,
             bias: 0.0,
         })
@@ -355,9 +360,7 @@ impl Family {
         let mut biases = biases.as_chunks_mut().0.iter_mut();
         for (channel, (init, scale)) in (0..out_channels).zip(cells) {
             let column = self.column(spec, &geometry, &weight, channel)?;
-            let reach = weight.reach(channel, kh * kw);
-            let most = 255 * (reach.positive - reach.negative) + i64::from(column.init).abs();
-            is_single &= most < 1 << f32::MANTISSA_DIGITS;
+            is_single &= column.most < 1 << f32::MANTISSA_DIGITS;
             (*init, *scale) = (column.init.to_le_bytes(), column.scale.to_le_bytes());
             if let Some(bias) = biases.next() {
                 *bias = column.bias.to_le_bytes();

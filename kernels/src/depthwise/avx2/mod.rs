@@ -21,25 +21,12 @@ pub(super) fn variant(layer: &Layer<'_>) -> &'static str {
 /// Computes as many outputs as fit.
 #[target_feature(enable = "avx2")]
 pub(super) fn row(row: Row<'_>, output: &mut [u8]) {
-    if row.layer.bias.is_empty() {
-        blocks::<false>(row, output);
-    } else {
-        blocks::<true>(row, output);
-    }
-}
-
-#[target_feature(enable = "avx2")]
-fn blocks<const BIASED: bool>(row: Row<'_>, output: &mut [u8]) {
-    let Layer {
-        geometry,
-        out_channels: channels,
-        ..
-    } = *row.layer;
-    if channels != geometry.channels || channels < BLOCK {
+    let channels = row.layer.out_channels;
+    if channels != row.layer.geometry.channels || channels < BLOCK {
         return reference::row(row, output);
     }
     for c in (0..channels).step_by(BLOCK) {
-        tap_by_tap::<BIASED>(row, c.min(channels - BLOCK), output);
+        tap_by_tap(row, c.min(channels - BLOCK), output);
     }
 }
 
@@ -47,7 +34,7 @@ fn blocks<const BIASED: bool>(row: Row<'_>, output: &mut [u8]) {
 struct Block {
     init: __m256i,
     scale: __m256,
-    /// Where the layer has biases.
+    /// Zeros where the layer has no biases: they change no sum.
     bias: __m256,
     narrow: Narrow,
 }
@@ -68,11 +55,8 @@ impl Block {
     /// Writes eight bytes of the output at `at`.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn store<const BIASED: bool>(&self, acc: __m256i, output: &mut [u8], at: usize) {
-        let mut sum = _mm256_cvtepi32_ps(acc);
-        if BIASED {
-            sum = _mm256_add_ps(sum, self.bias);
-        }
+    fn store(&self, acc: __m256i, output: &mut [u8], at: usize) {
+        let sum = _mm256_add_ps(_mm256_cvtepi32_ps(acc), self.bias);
         let scaled = _mm256_mul_ps(sum, self.scale);
         let bytes = self.narrow.eight(self.narrow.round(scaled));
         if let Some(to) = output.get_mut(at..at + BLOCK) {
@@ -114,7 +98,7 @@ fn pair(even: __m128i, odd: __m128i) -> __m256i {
 /// Any window, one output after the other.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn tap_by_tap<const BIASED: bool>(
+fn tap_by_tap(
     Row {
         layer,
         input,
@@ -146,6 +130,6 @@ fn tap_by_tap<const BIASED: bool>(
                 acc = _mm256_add_epi32(acc, _mm256_madd_epi16(taps, weights));
             }
         }
-        block.store::<BIASED>(acc, output, i * channels + c);
+        block.store(acc, output, i * channels + c);
     }
 }

@@ -34,7 +34,8 @@ const VECTORS: usize = 6;
 /// Whether blocks of rows stay bytes. Windows are gathered more slowly than their lines are widened.
 pub(super) fn is_narrow(packed: &Packed<'_>) -> bool {
     let geometry = &packed.geometry;
-    packed.is_narrow && geometry.is_pointwise() && geometry.rows >= Scratch::SLICE_ROWS
+    let has_slices = Scratch::new(geometry.k, geometry.rows).slice > 0;
+    packed.is_narrow && geometry.is_pointwise() && has_slices
 }
 
 /// Computes the job's part.

@@ -6,6 +6,7 @@
 //! the integers of an input may differ by one.
 
 use super::super::recognise::{View, pairs};
+use super::plain;
 use crate::attributes::{Attribute, Attributes};
 use crate::model::Node;
 
@@ -16,17 +17,6 @@ pub(in super::super) const MARK: &str = "qconfig.dynamic";
 struct Operand {
     value: String,
     made: Option<Node>,
-}
-
-fn plain(op_type: &str, inputs: Vec<String>, output: String, attributes: Attributes) -> Node {
-    Node {
-        name: format!("{output}:{op_type}"),
-        op_type: op_type.into(),
-        domain: String::new(),
-        inputs,
-        outputs: vec![output],
-        attributes,
-    }
 }
 
 fn named(node: &Node, input: usize) -> Option<&str> {

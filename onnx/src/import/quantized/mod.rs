@@ -19,6 +19,7 @@ pub(super) use self::dynamic::parts as dynamic;
 pub(super) use self::operator::parts;
 use super::{Bound, Importer, Place, Refusal, tensor, unsupported};
 use crate::array::{Array, Data, ElementType};
+use crate::attributes::Attributes;
 use crate::eval::{Problem, axis, filled, misfit};
 use crate::model::{Model, Node};
 
@@ -30,6 +31,18 @@ pub(super) struct Dequantized {
     zero_points: Vec<i32>,
     /// Meaningless for one pair.
     axis: usize,
+}
+
+/// A node that stands for others, named by what it gives.
+fn plain(op_type: &str, inputs: Vec<String>, output: String, attributes: Attributes) -> Node {
+    Node {
+        name: format!("{output}:{op_type}"),
+        op_type: op_type.into(),
+        domain: String::new(),
+        inputs,
+        outputs: vec![output],
+        attributes,
+    }
 }
 
 fn is_eight_bits(of: ElementType) -> bool {

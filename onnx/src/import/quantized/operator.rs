@@ -1,7 +1,7 @@
 //! Operators of integers, taken apart: DequantizeLinear for each operand, the operator of floats that the
 //! name says, QuantizeLinear for the result.
 
-use super::{Bound, Importer, product};
+use super::{Bound, Importer, plain, product};
 use crate::attributes::{Attribute, Attributes};
 use crate::eval::Problem;
 use crate::model::Node;
@@ -83,14 +83,6 @@ pub(in super::super) fn parts(
     let input = |at: usize| match node.inputs.get(at) {
         Some(name) if !name.is_empty() => Ok(name.clone()),
         _ => Err(Problem::Missing(at)),
-    };
-    let plain = |op_type: &str, inputs: Vec<String>, output: String, attributes| Node {
-        name: format!("{output}:{op_type}"),
-        op_type: op_type.into(),
-        domain: String::new(),
-        inputs,
-        outputs: vec![output],
-        attributes,
     };
     let mut nodes = Vec::new();
     let mut floats = Vec::new();
